@@ -1,0 +1,40 @@
+"""lanternfish lights up the parameter space of a neural-circuit model.
+
+A study is a model, a target and a method; running it gives a posterior and the evidence that the
+posterior can be trusted. Public names are loaded on first use, so that importing the package is
+instant.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "lanternfish.core": (
+        "BatchSimulator", "Beta", "Column", "CorrelatedNormal", "Custom", "FromSamples", "Gamma",
+        "JaxSimulator", "LogNormal", "LogUniform", "Model", "Normal", "Observation", "Posterior",
+        "Prior", "PythonSimulator", "Simulations", "Status", "Table", "Traces", "Uniform",
+    ),
+    "lanternfish.core.run": ("Run",),
+    "lanternfish.simulation": ("simulate",),
+    "lanternfish.inference": ("NPE", "infer"),
+}  # fmt: skip
+_ROOMS = ("core", "flows", "models", "simulation", "inference", "diagnostics", "plot")
+_NAMES = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = [*_NAMES, "models", "plot"]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        value = getattr(importlib.import_module(_NAMES[name]), name)
+    elif name in _ROOMS:
+        value = importlib.import_module(f"lanternfish.{name}")
+    else:
+        raise AttributeError(f"module 'lanternfish' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,42 @@
+"""The nouns of the house: what everyone stands on."""
+
+from lanternfish.core.files import DamagedFile, Folder
+from lanternfish.core.joint import CorrelatedNormal, Custom, FromSamples, JointLaw
+from lanternfish.core.laws import Beta, Gamma, Law, LogNormal, LogUniform, Normal, Uniform
+from lanternfish.core.model import Model, Traces
+from lanternfish.core.posterior import Marginal, Posterior
+from lanternfish.core.prior import Prior
+from lanternfish.core.simulations import Simulations, Status
+from lanternfish.core.simulators import BatchSimulator, JaxSimulator, PythonSimulator, Simulator
+from lanternfish.core.table import Column, Table
+from lanternfish.core.targets import Observation
+
+__all__ = [
+    "BatchSimulator",
+    "Beta",
+    "Column",
+    "CorrelatedNormal",
+    "Custom",
+    "DamagedFile",
+    "Folder",
+    "FromSamples",
+    "Gamma",
+    "JaxSimulator",
+    "JointLaw",
+    "Law",
+    "LogNormal",
+    "LogUniform",
+    "Marginal",
+    "Model",
+    "Normal",
+    "Observation",
+    "Posterior",
+    "Prior",
+    "PythonSimulator",
+    "Simulations",
+    "Simulator",
+    "Status",
+    "Table",
+    "Traces",
+    "Uniform",
+]

@@ -1,0 +1,158 @@
+"""``Run``: posterior, simulations, history, checks and provenance, in memory and in a folder.
+
+A run folder holds
+
+| file | content |
+|---|---|
+| ``run.json`` | format, model, target, method, seed, history, checks, versions and times |
+| ``posterior.json``, ``posterior.safetensors`` | the posterior |
+| ``simulations.npz`` | what it was learned from, where they were in memory only |
+| ``simulations/``, ``training/`` | shards and checkpoints, where ``infer`` was given the folder |
+
+``FORMAT`` rises when the layout changes; a later version reads every earlier format, and says so
+where it meets a newer one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lanternfish.core.files import DamagedFile, Folder
+from lanternfish.core.model import Model
+from lanternfish.core.posterior import Posterior
+from lanternfish.core.posterior_files import read_posterior
+from lanternfish.core.simulations import Simulations
+from lanternfish.core.table import Column
+from lanternfish.core.targets import Observation
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+FORMAT = 1
+_PLAIN = ("history", "model", "method", "seed", "checks", "provenance")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The result of ``infer`` and its evidence.
+
+    Attributes:
+        posterior: the answer.
+        simulations: what it was learned from.
+        history: ``{"rounds": [...]}``, the training curves and counts of each round.
+        model: description of the model (names, units, prior, fingerprint).
+        method: name and hyperparameters of the method.
+        target: the observation.
+        seed: of the whole study.
+        checks: findings by name, each with its numbers and a sentence.
+        provenance: versions, times, machine.
+    """
+
+    posterior: Posterior
+    simulations: Simulations
+    history: Mapping = field(default_factory=dict)
+    model: Mapping = field(default_factory=dict)
+    method: Mapping = field(default_factory=dict)
+    target: Observation | None = None
+    seed: int = 0
+    checks: Mapping[str, Mapping] = field(default_factory=dict)
+    provenance: Mapping = field(default_factory=dict)
+
+    def with_checks(self, **findings: Mapping) -> Run:
+        """The same run with further findings."""
+        return replace(self, checks={**self.checks, **findings})
+
+    def save(self, path: str | os.PathLike) -> Folder:
+        """Write the run to a folder or fsspec URL; simulations that stand there stay in place."""
+        folder = Folder(os.fspath(path))
+        self.posterior.write(folder)
+        if not folder.exists("simulations"):
+            folder.write_arrays("simulations.npz", self.simulations.arrays())
+        plain = {name: getattr(self, name) for name in _PLAIN}
+        folder.write_json("run.json", {"format": FORMAT, **_finite(plain)})
+        return folder
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, model: Model | None = None) -> Run:
+        """Read a run that ``save`` or ``infer(store=...)`` wrote.
+
+        Args:
+            path: folder or fsspec URL.
+            model: needed only where the prior holds a user's own law, which is code.
+
+        Raises:
+            FileNotFoundError: if a file is missing.
+            ValueError: if a file is damaged or of a later format.
+        """
+        folder = Folder(os.fspath(path))
+        stored = folder.read_json("run.json")
+        if stored.get("format", FORMAT + 1) > FORMAT:
+            raise ValueError(
+                f"Expected a run folder of format {FORMAT} or earlier; got format "
+                f"{stored.get('format')}: update lanternfish to read it."
+            )
+        posterior = read_posterior(folder, None if model is None else model.prior)
+        try:
+            plain = {name: stored[name] for name in _PLAIN}
+        except KeyError as error:
+            raise DamagedFile(f"Expected {error} in run.json of {path}; got none.") from None
+        simulations = _read_simulations(folder, plain["model"])
+        return cls(posterior, simulations, target=posterior.observation, **plain)
+
+    def to_arviz(self, samples: int = 4_000, seed: int = 0) -> xr.DataTree:
+        """The run as an ArviZ data tree: posterior, prior, observed data, simulations as draws.
+
+        Groups hold variables by parameter name, dimensions (chain, draw), and units as attributes.
+        """
+        from arviz_base import from_dict
+
+        posterior = self.posterior.sample(samples, seed=seed)
+        density = self.posterior.log_prob(posterior)
+        prior = self.posterior.prior.sample(samples, seed=seed)
+        target = self.posterior.observation
+        tree = from_dict(
+            {
+                "posterior": {n: posterior[n][None] for n in posterior.names},
+                "sample_stats": {"lp": density[None]},
+                "prior": {n: prior[n][None] for n in prior.names},
+                "observed_data": {k: np.asarray(v) for k, v in target.items()},
+            }
+        )
+        columns = (*self.posterior.parameters, *self.posterior.statistics)
+        for group in ("posterior", "prior", "observed_data"):
+            for column in columns:
+                if column.name in tree[group].data_vars:
+                    tree[group][column.name].attrs.update(units=column.unit, label=column.label)
+        return tree
+
+
+def _read_simulations(folder: Folder, model: Mapping) -> Simulations:
+    parameters = [Column(*c) for c in model["parameters"]]
+    statistics = [Column(*c) for c in model["statistics"]]
+    if folder.exists("simulations.npz"):
+        return Simulations.from_arrays(
+            folder.read_arrays("simulations.npz"), parameters, statistics
+        )
+    total = Simulations.empty(parameters, statistics)
+    for name in (folder / "simulations").names():
+        shards = folder / "simulations" / name
+        for shard in (n for n in shards.names() if n.startswith("shard-")):
+            arrays = shards.read_arrays(shard)
+            total = total + Simulations.from_arrays(arrays, parameters, statistics)
+    return total
+
+
+def _finite(value):
+    """The value with numbers that JSON cannot hold (NaN, infinity) as None."""
+    if isinstance(value, Mapping):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value

@@ -1,0 +1,132 @@
+"""What a simulator is: a function of parameters and a seed, and the names of what it returns.
+
+Three kinds, by how the function is called; the room ``simulation`` runs them.
+
+| kind | function | runs |
+|---|---|---|
+| ``JaxSimulator`` | one parameter set and one key, in JAX | compiled and batched, CPU or GPU |
+| ``PythonSimulator`` | one parameter set and one NumPy generator | in worker processes |
+| ``BatchSimulator`` | many parameter sets and their seeds, compiled code | in threads |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from lanternfish.core.table import Column, as_columns
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """A function and the statistics that it returns.
+
+    Args:
+        function: what to call; see the kinds.
+        outputs: names or columns of what it returns, k of them.
+    """
+
+    function: Callable
+    outputs: Sequence[str | Column]
+    columns: tuple[Column, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise TypeError(f"Expected a function to simulate with; got {self.function!r}.")
+        object.__setattr__(self, "columns", as_columns(self.outputs))
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the function's source and of the names it returns, to recognise it by."""
+        text = _source(self.function) + "|" + ",".join(c.name for c in self.columns)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class JaxSimulator(Simulator):
+    """A JAX function of one parameter set and one key.
+
+    ``function(theta, key)`` takes ``theta``, a dictionary of scalars by parameter name, and a JAX
+    key; it returns an array of shape (k,), or a dictionary of scalars by output name.
+
+    Args:
+        lanes: parameter sets that one compiled call works on. Simulation i always sits in lane
+            i modulo ``lanes`` of its block, so its bits do not depend on batch or worker.
+    """
+
+    lanes: int = 256
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lanes < 1:
+            raise ValueError(f"Expected lanes of at least 1; got {self.lanes}.")
+
+
+@dataclass(frozen=True)
+class PythonSimulator(Simulator):
+    """Any Python callable: NumPy, NEURON, Brian2, a call to a binary.
+
+    ``function(theta, rng)`` takes ``theta``, a dictionary of floats by parameter name, and a
+    ``numpy.random.Generator``; it returns k numbers in the order of ``outputs``, or a dictionary by
+    name. It is run in processes of its own: a crash, an exception or a hang costs that one
+    simulation.
+
+    Args:
+        time_limit: seconds after which one simulation is given up; ``None`` waits for ever.
+    """
+
+    time_limit: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise ValueError(f"Expected a time_limit above 0 s, or None; got {self.time_limit}.")
+
+
+@dataclass(frozen=True)
+class BatchSimulator(Simulator):
+    """Compiled code that takes many parameter sets at once and releases the interpreter's lock.
+
+    ``function(theta, seeds)`` takes an array (n, d) float64 and seeds (n,) uint64; it returns
+    statistics (n, k), or a pair of them and importance weights (n,). Row i may depend on
+    ``theta[i]`` and ``seeds[i]`` alone.
+
+    Args:
+        block: largest n of one call. Progress is shown, and an interruption heard, between calls.
+    """
+
+    block: int = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.block < 1:
+            raise ValueError(f"Expected a block of at least 1; got {self.block}.")
+
+
+def _source(function: Callable) -> str:
+    """Source text of a function, or the best description there is."""
+    if isinstance(function, partial):
+        given = _plain(function.args) + _plain(sorted(function.keywords.items()))
+        return _source(function.func) + given
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    try:
+        return f"{name}:{inspect.getsource(inspect.unwrap(function))}"
+    except (OSError, TypeError):
+        return name
+
+
+def _plain(value) -> str:
+    """Text of a value that is the same in every process (no addresses)."""
+    if isinstance(value, np.ndarray):
+        return hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+    if isinstance(value, list | tuple):
+        return "(" + ",".join(_plain(v) for v in value) + ")"
+    if callable(value):
+        return _source(value)
+    text = repr(value)
+    return type(value).__qualname__ if " at 0x" in text else text

@@ -1,0 +1,103 @@
+"""Progress of a study: small events for whoever shows them, and one line for terminals."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from lanternfish.inference.training import Epoch
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of a study: ``"simulate"``, ``"train"`` or ``"check"`` of a round."""
+
+    name: str
+    round: int
+    rounds: int
+
+    def __str__(self) -> str:
+        title = {"simulate": "Simulating", "train": "Training", "check": "Checking"}[self.name]
+        return f"{title} (round {self.round} of {self.rounds})" if self.rounds > 1 else title
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stage is.
+
+    Attributes:
+        stage: which.
+        share: of the stage that is done, from 0 to 1.
+        seconds_left: of the stage; None while unknown.
+        text: what to say beside the bar.
+    """
+
+    stage: Stage
+    share: float
+    seconds_left: float | None
+    text: str
+
+    @classmethod
+    def of_simulation(cls, stage: Stage, event) -> Progress:
+        return cls(stage, event.done / max(event.total, 1), event.seconds_left, str(event))
+
+    @classmethod
+    def of_training(cls, stage: Stage, epoch: Epoch) -> Progress:
+        """Training has no fixed end: its share is that of the waits before the last cut."""
+        text = f"epoch {epoch.number}, loss {epoch.validation:.3f}, best {epoch.best:.3f}"
+        return cls(stage, epoch.share, epoch.seconds_left, text)
+
+
+Listener = Callable[[Progress], None]
+
+
+@contextlib.contextmanager
+def listening(progress: Listener | bool | None) -> Iterator[Listener]:
+    """A listener for a study.
+
+    Args:
+        progress: None for a bar where somebody looks, False for none, True for a bar in any case,
+            or a function of ``Progress``.
+    """
+    console = Console(stderr=True)
+    if callable(progress):
+        yield progress
+    elif progress is False or (
+        progress is None and not (console.is_terminal or console.is_jupyter)
+    ):
+        yield lambda event: None
+    else:
+        with _bar(console) as listener:
+            yield listener
+
+
+@contextlib.contextmanager
+def _bar(console: Console) -> Iterator[Listener]:
+    columns = (
+        TextColumn("{task.description:<28}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.fields[left]}"),
+        TextColumn("{task.fields[text]}", style="dim"),
+    )
+    tasks = {}
+    with Bar(*columns, console=console, refresh_per_second=4) as bar:
+
+        def tell(event: Progress) -> None:
+            if event.stage not in tasks:
+                tasks[event.stage] = bar.add_task(str(event.stage), total=1.0, left="", text="")
+            left = "" if event.seconds_left is None else f"{_clock(event.seconds_left)} left"
+            bar.update(tasks[event.stage], completed=event.share, left=left, text=event.text)
+
+        yield tell
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

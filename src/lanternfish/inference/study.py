@@ -1,0 +1,127 @@
+"""``infer``: one verb. A model, a target and a method give a run."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import time
+from typing import Protocol
+
+from lanternfish.core import Folder, Model, Observation
+from lanternfish.core.run import Run
+from lanternfish.core.seeds import check_seed
+from lanternfish.inference.npe import NPE, Fitted, Study
+from lanternfish.inference.progress import Listener, listening
+
+
+class Method(Protocol):
+    """Frozen hyperparameters and budget."""
+
+    def fit(self, study: Study) -> Fitted: ...
+    def describe(self) -> dict: ...
+
+
+def infer(
+    model: Model,
+    target: Observation,
+    method: Method | None = None,
+    *,
+    executor=None,
+    seed: int = 0,
+    store: str | os.PathLike | None = None,
+    progress: Listener | bool | None = None,
+) -> Run:
+    """Find the parameters that make the model meet the target.
+
+    Args:
+        model: prior, simulator and statistics.
+        target: an ``Observation`` with a value for each statistic of the model.
+        method: ``NPE(...)``; by default ``NPE()``.
+        executor: any ``concurrent.futures.Executor`` for the simulations.
+        seed: the same seed gives the same run.
+        store: a folder or fsspec URL; simulations, training and the run are kept there as they
+            come, and the same call goes on from what it holds.
+        progress: None for a bar where somebody looks, False for none, or a function of
+            ``inference.progress.Progress``.
+
+    Raises:
+        ValueError: if names of target and model differ, or the store belongs to another study.
+    """
+    method = NPE() if method is None else method
+    check_seed(seed)
+    _check(model, target, method)
+    folder = None if store is None else Folder(os.fspath(store))
+    study_card = _card(model, target, method, seed)
+    if folder is not None:
+        _claim(folder, study_card)
+    began, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
+    with listening(progress) as tell:
+        fitted = method.fit(Study(model, target, seed, folder, executor, tell))
+    run = Run(
+        posterior=fitted.posterior,
+        simulations=fitted.simulations,
+        history=fitted.history,
+        model=study_card["model"],
+        method=study_card["method"],
+        target=target,
+        seed=seed,
+        provenance=_provenance(began, time.monotonic() - clock),
+    )
+    if folder is not None:
+        run.save(folder.url)
+    return run
+
+
+def _check(model, target, method) -> None:
+    if not isinstance(model, Model):
+        raise TypeError(f"Expected a Model; got {model!r}.")
+    if not isinstance(target, Observation):
+        raise TypeError(f"Expected an Observation as target; got {target!r}.")
+    if not hasattr(method, "fit"):
+        raise TypeError(f"Expected a method such as NPE(simulations=10_000); got {method!r}.")
+    target.array_for(model.statistics)
+
+
+def _card(model, target, method, seed) -> dict:
+    """What makes a study this study: another card is another study."""
+    return {
+        "model": model.describe(),
+        "target": dict(target),
+        "target_name": target.name,
+        "method": method.describe(),
+        "seed": seed,
+    }
+
+
+def _claim(folder: Folder, card: dict) -> None:
+    """Write the card, or compare it with the one that stands there."""
+    if not folder.exists("study.json"):
+        folder.write_json("study.json", card)
+        return
+    stored = folder.read_json("study.json")
+    differing = [key for key in card if _plain(stored.get(key)) != _plain(card[key])]
+    if differing:
+        raise ValueError(
+            f"Expected the study that {folder.url} was begun with; got another "
+            f"{' and '.join(differing)}: give another folder, or the same study."
+        )
+
+
+def _plain(value):
+    """As JSON would give it back: tuples as lists."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _provenance(began: datetime.datetime, seconds: float) -> dict:
+    packages = ("lanternfish", "jax", "equinox", "optax", "flowjax", "numpy", "numba")
+    return {
+        "began": began.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+    }
