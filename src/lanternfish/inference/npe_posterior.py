@@ -9,7 +9,7 @@ one pass, and the density is normalised without a correction for leakage.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import equinox as eqx
 import jax
@@ -48,11 +48,13 @@ class NPEPosterior(Posterior):
     kind = "npe"
 
     @cached_property
-    def _x(self) -> Array:
+    def x(self) -> Array:
+        """The observation in the order of the statistics, shape (k,)."""
         return jnp.asarray(self.observation.array_for(self.statistics), jnp.float32)
 
     @cached_property
-    def _ready(self) -> flows.ConditionalFlow:
+    def ready(self) -> flows.ConditionalFlow:
+        """The flow with its wrapped parameters resolved."""
         return paramax.unwrap(self.flow)
 
     def sample(self, n: int, seed: int = 0) -> Table:
@@ -62,14 +64,18 @@ class NPEPosterior(Posterior):
         parts = [np.zeros((0, len(self.prior)))]
         for start in range(0, n, block):
             key = jr.fold_in(jr.key(seed % 2**32), start // block)
-            drawn = _draw(self._ready, self.prior.bijection, self._x, jr.split(key, block))
+            drawn = _draw(self.ready, Constant(self.prior), self.x, jr.split(key, block))
             parts.append(np.asarray(drawn, np.float64)[: n - start])
         samples = np.clip(np.concatenate(parts), self.prior.low, self.prior.high)
         return Table(samples, self.parameters)
 
     def log_density(self, theta: Array) -> Array:
-        z, slope = self.prior.bijection.inverse_and_log_det(theta)
-        return self._ready.log_prob(z, self._x) + slope
+        return log_density(self.ready, self.prior, self.x, theta)
+
+    @cached_property
+    def _rows(self):
+        rest = (self.ready, Constant(self.prior), self.x)
+        return partial(_densities, *rest), partial(_gradients, *rest)
 
     def at(self, observation: Observation) -> NPEPosterior:
         if not self.amortised:
@@ -89,8 +95,31 @@ class NPEPosterior(Posterior):
         )
 
 
+class Constant(eqx.Module):
+    """A prior as a constant of compiled programs, which posteriors of one prior then share."""
+
+    prior: Prior = eqx.field(static=True)
+
+
+def log_density(flow, prior: Prior, x: Array, theta: Array) -> Array:
+    """log q(theta | x) of one point."""
+    z, slope = prior.bijection.inverse_and_log_det(theta)
+    return flow.log_prob(z, x) + slope
+
+
 @eqx.filter_jit
-def _draw(flow, bijection, x: Array, keys: Array) -> Array:
+def _densities(flow, constant: Constant, x: Array, theta: Array) -> Array:
+    return jax.vmap(lambda row: log_density(flow, constant.prior, x, row))(theta)
+
+
+@eqx.filter_jit
+def _gradients(flow, constant: Constant, x: Array, theta: Array) -> Array:
+    return jax.vmap(jax.grad(lambda row: log_density(flow, constant.prior, x, row)))(theta)
+
+
+@eqx.filter_jit
+def _draw(flow, constant: Constant, x: Array, keys: Array) -> Array:
+    bijection = constant.prior.bijection
     return jax.vmap(lambda key: bijection.transform(flow.sample(key, x)))(keys)
 
 

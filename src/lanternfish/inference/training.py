@@ -303,7 +303,7 @@ def _describe(state: State, settings: Training, seconds_an_epoch: float) -> Epoc
 
 
 def _write(folder: Folder, state: State, curves) -> None:
-    leaves = {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+    leaves = {str(i): np.atleast_1d(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
     name = f"training-{int(state.epoch):06d}.safetensors"
     before = [n for n in folder.names() if n.startswith("training-") and n != name]
     folder.write_weights(name, leaves)
@@ -315,6 +315,6 @@ def _write(folder: Folder, state: State, curves) -> None:
 def _read(folder: Folder, like: State) -> tuple[State, dict[str, list[float]]]:
     kept = folder.read_json("training.json")
     leaves = folder.read_weights(kept["state"])
-    structure = jax.tree.structure(like)
-    read = [jnp.asarray(leaves[str(i)]) for i in range(structure.num_leaves)]
+    shapes, structure = jax.tree.flatten(like)
+    read = [jnp.asarray(leaves[str(i)]).reshape(leaf.shape) for i, leaf in enumerate(shapes)]
     return jax.tree.unflatten(structure, read), kept["curves"]

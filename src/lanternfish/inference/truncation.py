@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Array
 
 from lanternfish.core.prior import Prior, key_data
-from lanternfish.inference.npe_posterior import NPEPosterior
+from lanternfish.inference.npe_posterior import Constant, NPEPosterior
 
 _THRESHOLD_SAMPLES = 20_000
 _STEPS = 60
@@ -46,15 +46,15 @@ class TruncatedPrior:
 
     def __init__(self, posterior: NPEPosterior, epsilon: float, seed: int) -> None:
         self.posterior = posterior
+        self._parts = (posterior.ready, Constant(posterior.prior), posterior.x)
         drawn = posterior.sample(_THRESHOLD_SAMPLES, seed=seed)
         ratios = self.log_ratio(drawn.array)
         self.threshold = float(np.quantile(ratios, epsilon))
 
     def log_ratio(self, theta: np.ndarray) -> np.ndarray:
         """log q(theta | x_o) - log p(theta), shape (n,)."""
-        p = self.posterior
         values = [
-            np.asarray(_ratios(p._ready, p.prior, p._x, jnp.asarray(theta[i : i + 8192])))
+            np.asarray(_ratios(*self._parts, jnp.asarray(theta[i : i + 8192])))
             for i in range(0, len(theta), 8192)
         ]
         return np.concatenate(values)
@@ -66,7 +66,7 @@ class TruncatedPrior:
             part = seeds[start : start + _BLOCK]
             words = np.zeros((_BLOCK, 2), np.uint32)
             words[: len(part)] = key_data(part)
-            drawn = _chains(p._ready, p.prior, p._x, self.threshold, words)
+            drawn = _chains(*self._parts, jnp.float32(self.threshold), words)
             rows.append(np.asarray(drawn, np.float64)[: len(part)])
         return np.clip(np.concatenate(rows), p.prior.low, p.prior.high)
 
@@ -82,32 +82,18 @@ def _log_prior_z(prior: Prior, z: Array) -> Array:
     return prior.log_density(theta) + slope
 
 
-def _ratios(flow, prior, x, theta):
-    return _compiled_ratios(flow, _Static(prior), x, theta)
-
-
-class _Static(eqx.Module):
-    """A prior as a constant of a compiled program."""
-
-    prior: Prior = eqx.field(static=True)
-
-
 @eqx.filter_jit
-def _compiled_ratios(flow, static: _Static, x: Array, theta: Array) -> Array:
+def _ratios(flow, constant: Constant, x: Array, theta: Array) -> Array:
     def one(theta):
-        z, _ = static.prior.bijection.inverse_and_log_det(theta)
-        return flow.log_prob(z, x) - _log_prior_z(static.prior, z)
+        z, _ = constant.prior.bijection.inverse_and_log_det(theta)
+        return flow.log_prob(z, x) - _log_prior_z(constant.prior, z)
 
     return jax.vmap(one)(theta)
 
 
-def _chains(flow, prior, x, threshold, words):
-    return _compiled_chains(flow, _Static(prior), x, jnp.float32(threshold), words)
-
-
 @eqx.filter_jit
-def _compiled_chains(flow, static: _Static, x, threshold, words) -> Array:
-    prior = static.prior
+def _chains(flow, constant: Constant, x, threshold, words) -> Array:
+    prior = constant.prior
 
     def log_likelihood(z: Array) -> Array:
         """Minus infinity outside the region; inside, what the prior has beyond N(0, I)."""

@@ -1,0 +1,117 @@
+"""Laws of the flows, against autodiff, quadrature and least squares."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import paramax
+import pytest
+
+from lanternfish import flows
+from lanternfish.flows import spline
+from lanternfish.flows.conditional import ridge, robust_scaling
+
+FLOAT32 = 5e-3  # float32 round-off 1e-7, times slopes of up to about 1e3 over three layers, in log
+
+
+@pytest.fixture(params=["spline", "maf"])
+def kind(request):
+    return request.param
+
+
+def shaken(kind, dim, cond_dim, seed=0):
+    """A flow with random weights, far from its silent start."""
+    flow = flows.empty(flows.Architecture(kind, layers=3, width=16, depth=1), dim, cond_dim)
+    weights, rest = eqx.partition(flow, eqx.is_inexact_array)
+    leaves, structure = jax.tree.flatten(weights)
+    keys = jr.split(jr.key(seed), len(leaves))
+    moved = [w + 0.15 * jr.normal(k, w.shape) for w, k in zip(leaves, keys, strict=True)]
+    return paramax.unwrap(eqx.combine(jax.tree.unflatten(structure, moved), rest))
+
+
+@pytest.mark.parametrize("dim", [1, 2, 5])
+def test_density_of_a_draw_is_that_of_log_prob(kind, dim):
+    flow, c = shaken(kind, dim, 3), jnp.array([0.3, -1.0, 2.0])
+    z, density = jax.vmap(lambda k: flow.sample_and_log_prob(k, c))(jr.split(jr.key(1), 64))
+    again = jax.vmap(lambda z: flow.log_prob(z, c))(z)
+    np.testing.assert_allclose(density, again, atol=FLOAT32, rtol=FLOAT32)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 5])
+def test_log_det_is_that_of_the_jacobian(kind, dim):
+    bijection, c = shaken(kind, dim, 2).flow.bijection, jnp.array([0.1, -0.4])
+    for z in jr.normal(jr.key(2), (5, dim)):
+        jacobian = jax.jacfwd(lambda z: bijection.inverse(z, c))(z)
+        _, log_det = bijection.inverse_and_log_det(z, c)
+        assert log_det == pytest.approx(np.linalg.slogdet(jacobian)[1], abs=FLOAT32)
+
+
+def test_density_integrates_to_one(kind):
+    flow, c = shaken(kind, 2, 1), jnp.array([0.5])
+    axis = np.linspace(-14, 14, 561)
+    grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+    density = jnp.exp(jax.jit(jax.vmap(lambda z: flow.log_prob(z, c)))(grid))
+    assert np.sum(density) * (axis[1] - axis[0]) ** 2 == pytest.approx(1, abs=5e-3)
+
+
+def test_a_silent_spline_is_the_identity():
+    x = jnp.linspace(-7, 7, 41)
+    y, log_slope = spline.forward(x, jnp.zeros((23, 41)), 5.0)
+    np.testing.assert_allclose(y, x, atol=1e-5)
+    np.testing.assert_allclose(log_slope, 0, atol=1e-5)
+
+
+def test_a_spline_and_its_inverse():
+    x = jnp.linspace(-6, 6, 1001)
+    raw = jr.normal(jr.key(0), (23, 1001))
+    y, up = spline.forward(x, raw, 5.0)
+    back, down = spline.inverse(y, raw, 5.0)
+    np.testing.assert_allclose(back, x, atol=2e-3)
+    np.testing.assert_allclose(up, -down, atol=5e-2)
+    slope = jax.vmap(jax.grad(lambda a, r: spline.forward(a, r, 5.0)[0]), (0, 1))(x, raw)
+    np.testing.assert_allclose(np.exp(up), slope, rtol=2e-3)
+
+
+def test_the_start_is_the_linear_gaussian_fit(kind):
+    """Before any training, data from a linear Gaussian law have their true conditional law."""
+    rng = np.random.default_rng(0)
+    n = 20_000
+    c = rng.normal(size=(n, 2))
+    root = np.array([[1.0, 0.0], [0.5, 0.3]])
+    z = c @ np.array([[1.0, -2.0], [0.0, 0.5]]) + 3 + rng.normal(size=(n, 2)) @ root.T
+    flow = paramax.unwrap(flows.build(jr.key(0), flows.Architecture(kind), z, c))
+    point = jnp.array([0.7, -0.2])
+    draws = jax.vmap(lambda k: flow.sample(k, point))(jr.split(jr.key(3), 20_000))
+    mean = np.array([0.7, -0.2]) @ np.array([[1.0, -2.0], [0.0, 0.5]]) + 3
+    np.testing.assert_allclose(draws.mean(0), mean, atol=0.05)  # 5 standard errors of both sets
+    np.testing.assert_allclose(np.cov(draws.T), root @ root.T, atol=0.05)
+
+
+def test_ridge_is_least_squares_where_rows_abound():
+    rng = np.random.default_rng(1)
+    c, noise = rng.normal(size=(50_000, 3)), 0.1 * rng.normal(size=(50_000, 2))
+    matrix = rng.normal(size=(2, 3))
+    fitted, offset, root = ridge(c @ matrix.T + 1 + noise, c)
+    np.testing.assert_allclose(fitted, matrix, atol=3e-3)
+    np.testing.assert_allclose(offset, 1, atol=3e-3)
+    np.testing.assert_allclose(root @ root.T, 0.01 * np.eye(2), atol=1e-3)
+
+
+def test_scaling_is_linear_for_data_and_tame_for_outliers():
+    rng = np.random.default_rng(2)
+    c = np.stack([rng.normal(3, 2e12, 1000), rng.standard_cauchy(1000) * 1e-12, np.ones(1000)], 1)
+    scaling = robust_scaling(c)
+    squashed = np.asarray(jax.vmap(scaling)(jnp.asarray(c, jnp.float32)))
+    assert np.all(np.abs(squashed) < 20)
+    assert squashed[:, 0].std() == pytest.approx(1, abs=0.1)
+    assert np.all(squashed[:, 2] == 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [({"kind": "splines"}, "spline"), ({"layers": 0}, "layers"), ({"width": 0}, "width")],
+)
+def test_bad_architecture(fields, words):
+    with pytest.raises(ValueError, match=f"^Expected.*{words}.*got"):
+        flows.Architecture(**fields)

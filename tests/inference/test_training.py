@@ -1,0 +1,109 @@
+"""The training loop: what it minimises, exact resume, weights, bad input."""
+
+import jax.random as jr
+import numpy as np
+import pytest
+
+from lanternfish import flows
+from lanternfish.core import Folder
+from lanternfish.inference.training import Pairs, Training, train
+
+SMALL = flows.Architecture("maf", layers=2, width=16, depth=1)
+SHORT = Training(batch=50, patience=3, cuts=2, max_epochs=25)
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    rng = np.random.default_rng(0)
+    c = rng.normal(size=(600, 2))
+    z = np.sin(2 * c) + 0.1 * rng.normal(size=(600, 2))
+    return Pairs(z, c, np.ones(600))
+
+
+@pytest.fixture
+def start(pairs):
+    return flows.build(jr.key(0), SMALL, pairs.z, pairs.c)
+
+
+def leaves(model):
+    import jax
+
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(model) if hasattr(leaf, "dtype")]
+
+
+def test_the_loss_falls_and_the_best_weights_are_kept(start, pairs):
+    _, curves = train(start, pairs, Training(patience=5, cuts=1), seed=0)
+    best = int(curves["best_epoch"][0])
+    assert curves["validation"][best] == min(curves["validation"])
+    assert curves["validation"][best] < curves["validation"][0] - 0.5
+
+
+def test_same_seed_same_bits_other_seed_other_bits(start, pairs):
+    one, two, three = (train(start, pairs, SHORT, seed=s)[0] for s in (1, 1, 2))
+    assert all(map(np.array_equal, leaves(one), leaves(two)))
+    assert not all(map(np.array_equal, leaves(one), leaves(three)))
+
+
+@pytest.mark.parametrize("epochs_before", [1, 7])
+def test_resume_is_exact(start, pairs, tmp_path, epochs_before):
+    """Interrupted after some epochs and gone on with: the same bits as without a break."""
+    whole, curves = train(start, pairs, SHORT, seed=3)
+    folder = Folder(str(tmp_path))
+    cut = Training(batch=50, patience=3, cuts=2, max_epochs=epochs_before)
+    train(start, pairs, cut, seed=3, checkpoint=folder)
+    resumed, again = train(start, pairs, SHORT, seed=3, checkpoint=folder)
+    assert curves == again
+    assert all(map(np.array_equal, leaves(whole), leaves(resumed)))
+
+
+def test_a_finished_checkpoint_is_not_trained_again(start, pairs, tmp_path):
+    folder, told = Folder(str(tmp_path)), []
+    one, _ = train(start, pairs, SHORT, seed=3, checkpoint=folder)
+    two, _ = train(start, pairs, SHORT, seed=3, checkpoint=folder, tell=told.append)
+    assert told == []
+    assert all(map(np.array_equal, leaves(one), leaves(two)))
+
+
+def test_rows_of_weight_zero_do_not_count(start, pairs):
+    """What stands in rows of weight 0 changes nothing."""
+    weight = np.where(np.arange(600) % 3 == 0, 0.0, 1.0)
+    garbage = np.where(weight[:, None] == 0, 50.0, pairs.z)
+    clean, curves = train(start, Pairs(pairs.z, pairs.c, weight), SHORT, seed=0)
+    dirty, again = train(start, Pairs(garbage, pairs.c, weight), SHORT, seed=0)
+    assert curves == again
+    assert all(map(np.array_equal, leaves(clean), leaves(dirty)))
+
+
+def test_progress_tells_each_epoch(start, pairs):
+    told = []
+    train(start, pairs, Training(max_epochs=4), seed=0, tell=told.append)
+    assert [e.number for e in told] == [1, 2, 3, 4]
+    assert all(0 < e.share <= 1 and e.seconds_left >= 0 for e in told)
+    assert told[-1].seconds_left == 0
+
+
+def test_too_few_pairs(start, pairs):
+    few = Pairs(*(a[:5] for a in pairs))
+    with pytest.raises(ValueError, match=r"^Expected at least 10 valid simulations.*got 5"):
+        train(start, few, SHORT, seed=0)
+
+
+def test_a_loss_that_is_never_finite(start, pairs):
+    broken = Pairs(pairs.z * np.nan, pairs.c, pairs.weight)
+    with pytest.raises(FloatingPointError, match=r"^Expected a finite training loss; got none"):
+        train(start, broken, SHORT, seed=0)
+
+
+def test_a_damaged_checkpoint_says_so(start, pairs, tmp_path):
+    folder = Folder(str(tmp_path))
+    train(start, pairs, Training(max_epochs=2), seed=3, checkpoint=folder)
+    state = next(p for p in tmp_path.iterdir() if p.suffix == ".safetensors")
+    state.write_bytes(state.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"^Expected a whole file .*got a damaged one"):
+        train(start, pairs, SHORT, seed=3, checkpoint=folder)
+
+
+@pytest.mark.parametrize("field", [{"batch": 0}, {"rate": 0.0}, {"held_out": 1.0}, {"clip": -1}])
+def test_bad_settings(field):
+    with pytest.raises(ValueError, match=rf"^Expected {next(iter(field))}"):
+        Training(**field)
