@@ -1,5 +1,6 @@
 """The nouns of the house: what everyone stands on."""
 
+from lanternfish.core.compilation import keep_compilations
 from lanternfish.core.files import DamagedFile, Folder
 from lanternfish.core.joint import CorrelatedNormal, Custom, FromSamples, JointLaw
 from lanternfish.core.laws import Beta, Gamma, Law, LogNormal, LogUniform, Normal, Uniform
@@ -10,6 +11,8 @@ from lanternfish.core.simulations import Simulations, Status
 from lanternfish.core.simulators import BatchSimulator, JaxSimulator, PythonSimulator, Simulator
 from lanternfish.core.table import Column, Table
 from lanternfish.core.targets import Observation
+
+keep_compilations()
 
 __all__ = [
     "BatchSimulator",

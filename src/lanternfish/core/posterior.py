@@ -6,13 +6,13 @@ Methods return subclasses; diagnostics, landscape and plots ask for nothing beyo
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 
 import jax
 import numpy as np
 from jaxtyping import Array
-from scipy.stats import gaussian_kde
 
 from lanternfish.core.files import Folder
 from lanternfish.core.prior import Prior
@@ -53,7 +53,8 @@ class Posterior(abc.ABC):
         """Store the posterior as JSON and safetensors."""
 
     @cached_property
-    def _batched(self):
+    def _rows(self) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+        """Compiled log density and gradient of rows (n, d)."""
         return jax.jit(jax.vmap(self.log_density)), jax.jit(jax.vmap(jax.grad(self.log_density)))
 
     def log_prob(self, theta) -> np.ndarray:
@@ -65,7 +66,7 @@ class Posterior(abc.ABC):
         array = as_table(theta, self.parameters, "theta").array
         inside = self.prior.contains(array)
         held = np.clip(np.nan_to_num(array), self.prior.low, self.prior.high)
-        return np.where(inside, np.asarray(self._batched[0](held), np.float64), -np.inf)
+        return np.where(inside, np.asarray(self._rows[0](held), np.float64), -np.inf)
 
     def gradient(self, theta) -> np.ndarray:
         """Gradient of ``log_prob`` with respect to the parameters, shape (n, d).
@@ -74,7 +75,7 @@ class Posterior(abc.ABC):
             ValueError: if a row lies outside the prior's bounds.
         """
         table = self.prior.check_inside(theta)
-        return np.asarray(self._batched[1](table.array), np.float64)
+        return np.asarray(self._rows[1](table.array), np.float64)
 
     def map(self, seed: int = 0, starts: int = 2_000) -> Table:
         """The parameters of highest density, a table of one row.
@@ -95,7 +96,7 @@ class Posterior(abc.ABC):
 
         def loss(point):
             theta = np.clip(point * scale, low, high)
-            value, slope = float(self._batched[0](theta[None])[0]), self._batched[1](theta[None])[0]
+            value, slope = float(self._rows[0](theta[None])[0]), self._rows[1](theta[None])[0]
             return -value, -np.asarray(slope, np.float64) * scale
 
         climb = partial(minimize, loss, jac=True, bounds=bounds, method="L-BFGS-B")
@@ -148,6 +149,8 @@ class Marginal:
 
         A Gaussian kernel estimate of the samples, reflected at the prior's bounds.
         """
+        from scipy.stats import gaussian_kde  # slow to import, and seldom needed
+
         i = self.prior.names.index(self.column.name)
         low, high = self.prior.low[i], self.prior.high[i]
         values = np.atleast_1d(np.asarray(values, np.float64))

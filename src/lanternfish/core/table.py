@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -96,6 +96,12 @@ class Table:
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         return np.array(self.array, dtype=dtype, copy=copy)
+
+    @overload
+    def __getitem__(self, key: str) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, key: Any) -> Table: ...
 
     def __getitem__(self, key):
         if isinstance(key, str):
