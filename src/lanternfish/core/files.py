@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -100,7 +101,7 @@ class Folder:
             raise DamagedFile(_damaged(self.url, name, str(error))) from None
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
-        plain = {k: np.asarray(v) for k, v in arrays.items()}
+        plain: dict[str, Any] = {k: np.asarray(v) for k, v in arrays.items()}
         objects = [k for k, v in plain.items() if v.dtype.hasobject]
         if objects:
             raise TypeError(f"Expected arrays of numbers or text; got objects in {objects[0]}.")

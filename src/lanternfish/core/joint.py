@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import logsumexp
-from jaxtyping import Array
+from jaxtyping import Array, ArrayLike
 
 from lanternfish.core.table import Column, Table, as_columns
 
@@ -116,8 +116,9 @@ class CorrelatedNormal(JointLaw):
         return solve_triangular(self.root, theta - self.mean, lower=True)
 
 
-def _interval_to_line(low: Array, high: Array, theta: Array) -> Array:
+def _interval_to_line(low: ArrayLike, high: ArrayLike, theta: Array) -> Array:
     """Identity, logarithm or logit, by which ends of the interval are finite."""
+    low, high = jnp.asarray(low), jnp.asarray(high)
     both, below, above = _kinds(low, high)
     u = jnp.where(both, (theta - low) / jnp.where(both, high - low, 1.0), 0.5)
     u = jnp.clip(u, 2.0**-24, 1 - 2.0**-24)
@@ -127,8 +128,9 @@ def _interval_to_line(low: Array, high: Array, theta: Array) -> Array:
     return jnp.where(both, logit, jnp.where(below, up, jnp.where(above, -down, theta)))
 
 
-def _line_to_interval(low: Array, high: Array, z: Array) -> tuple[Array, Array]:
+def _line_to_interval(low: ArrayLike, high: ArrayLike, z: Array) -> tuple[Array, Array]:
     """Inverse of ``_interval_to_line`` and its log derivative, elementwise."""
+    low, high = jnp.asarray(low), jnp.asarray(high)
     both, below, above = _kinds(low, high)
     width = jnp.where(both, high - low, 1.0)
     theta = jnp.where(both, low + width * jax.nn.sigmoid(z), z)
@@ -139,9 +141,15 @@ def _line_to_interval(low: Array, high: Array, z: Array) -> tuple[Array, Array]:
     return theta, slope
 
 
-def _kinds(low: Array, high: Array) -> tuple[Array, Array, Array]:
+def _kinds(low: ArrayLike, high: ArrayLike) -> tuple[Array, Array, Array]:
     both = jnp.isfinite(low) & jnp.isfinite(high)
     return both, jnp.isfinite(low) & ~both, jnp.isfinite(high) & ~both
+
+
+def _ends(given, unbounded: float, k: int) -> np.ndarray:
+    """Ends of k intervals, from a number, a sequence or None; None is no end."""
+    given = np.broadcast_to(np.asarray(given, dtype=object), (k,))
+    return np.array([unbounded if end is None else float(end) for end in given])
 
 
 class _Bounded(JointLaw):
@@ -154,10 +162,7 @@ class _Bounded(JointLaw):
     def _set_box(self, columns, low, high) -> None:
         self.columns = as_columns(columns)
         k = len(self.columns)
-        low = -np.inf if low is None else low
-        high = np.inf if high is None else high
-        self.minimum = np.broadcast_to(np.asarray(low, dtype=np.float64), (k,)).copy()
-        self.maximum = np.broadcast_to(np.asarray(high, dtype=np.float64), (k,)).copy()
+        self.minimum, self.maximum = _ends(low, -np.inf, k), _ends(high, np.inf, k)
         if not np.all(self.minimum < self.maximum):
             raise ValueError("Expected low < high for each parameter; got the contrary.")
 

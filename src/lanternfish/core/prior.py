@@ -8,13 +8,14 @@ to the bounds.
 from __future__ import annotations
 
 from functools import cached_property, partial
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flowjax.bijections import AbstractBijection
-from jaxtyping import Array
+from jaxtyping import Array, ArrayLike
 
 from lanternfish.core import joint, laws
 from lanternfish.core.joint import JointLaw
@@ -242,7 +243,7 @@ def _places(blocks) -> np.ndarray:
 
 
 @eqx.filter_jit
-def _draw(blocks, d: int, words: Array) -> Array:
+def _draw(blocks, d: int, words: ArrayLike) -> Array:
     def one(word):
         key = jax.random.wrap_key_data(word, impl="threefry2x32")
         keys = jax.random.split(jax.random.fold_in(key, 0), len(blocks))
@@ -253,7 +254,8 @@ def _draw(blocks, d: int, words: Array) -> Array:
 
 
 def _log_density(blocks, theta: Array) -> Array:
-    return sum(b.log_prob(theta[np.asarray(b.places)]) for b in blocks)
+    parts = [b.log_prob(theta[np.asarray(b.places)]) for b in blocks]
+    return sum(parts, start=jnp.zeros(()))
 
 
 @eqx.filter_jit
@@ -272,12 +274,12 @@ class PriorBijection(AbstractBijection):
         self.blocks = blocks
         self.shape = (d,)
 
-    def transform_and_log_det(self, x, condition=None):
+    def transform_and_log_det(self, x: Any, condition=None):
         parts = [b.constrain(x[np.asarray(b.places)]) for b in self.blocks]
         theta = jnp.concatenate([p[0] for p in parts])[_places(self.blocks)]
         return theta, sum(p[1] for p in parts)
 
-    def inverse_and_log_det(self, y, condition=None):
+    def inverse_and_log_det(self, y: Any, condition=None):
         parts = [b.law.unconstrain(y[np.asarray(b.places)]) for b in self.blocks]
         slopes = [b.constrain(z)[1] for b, z in zip(self.blocks, parts, strict=True)]
         return jnp.concatenate(parts)[_places(self.blocks)], -sum(slopes)
@@ -307,8 +309,8 @@ def _describe_joint(law: JointLaw) -> dict:
     if isinstance(law, joint.FromSamples):
         described |= {
             "samples": law.given.tolist(),
-            "low": law.minimum.tolist(),
-            "high": law.maximum.tolist(),
+            "low": [v if np.isfinite(v) else None for v in law.minimum.tolist()],
+            "high": [v if np.isfinite(v) else None for v in law.maximum.tolist()],
         }
     return described
 

@@ -18,7 +18,7 @@ _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
-def mix(words: np.ndarray) -> np.ndarray:
+def mix(words: np.ndarray | np.uint64) -> np.ndarray:
     """SplitMix64's finaliser, elementwise over uint64 words."""
     with np.errstate(over="ignore"):
         z = np.asarray(words, np.uint64) + _GOLDEN

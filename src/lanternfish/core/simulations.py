@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -88,7 +89,7 @@ class Simulations:
         """Weighted share of valid rows; NaN where there is no row."""
         return float(np.sum(self.weight * self.valid) / len(self)) if len(self) else float("nan")
 
-    def __getitem__(self, rows) -> Simulations:
+    def __getitem__(self, rows: Any) -> Simulations:
         """The rows of a slice, a mask or an array of indices; one row by its number."""
         if isinstance(rows, int | np.integer):
             rows = [rows]

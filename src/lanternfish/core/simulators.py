@@ -108,25 +108,40 @@ class BatchSimulator(Simulator):
             raise ValueError(f"Expected a block of at least 1; got {self.block}.")
 
 
-def _source(function: Callable) -> str:
-    """Source text of a function, or the best description there is."""
+def _source(function: Callable, depth: int = 3) -> str:
+    """Source text of a function and of the values that it holds, or the best there is."""
     if isinstance(function, partial):
-        given = _plain(function.args) + _plain(sorted(function.keywords.items()))
-        return _source(function.func) + given
+        given = _plain(function.args, depth) + _plain(sorted(function.keywords.items()), depth)
+        return _source(function.func, depth) + given
     name = getattr(function, "__qualname__", type(function).__qualname__)
     try:
-        return f"{name}:{inspect.getsource(inspect.unwrap(function))}"
+        text = inspect.getsource(inspect.unwrap(function))
     except (OSError, TypeError):
-        return name
+        text = ""
+    return f"{name}:{text}:{_captured(function, depth - 1) if depth else ''}"
 
 
-def _plain(value) -> str:
+def _captured(function: Callable, depth: int) -> str:
+    """Values that a function holds: defaults and closure. Globals that it reads are not seen."""
+    cells = [c.cell_contents for c in getattr(function, "__closure__", None) or () if _filled(c)]
+    return _plain([getattr(function, "__defaults__", None) or (), cells], depth)
+
+
+def _filled(cell) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018  (raises where the name is not bound yet)
+    except ValueError:
+        return False
+    return True
+
+
+def _plain(value, depth: int) -> str:
     """Text of a value that is the same in every process (no addresses)."""
     if isinstance(value, np.ndarray):
         return hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
     if isinstance(value, list | tuple):
-        return "(" + ",".join(_plain(v) for v in value) + ")"
+        return "(" + ",".join(_plain(v, depth) for v in value) + ")"
     if callable(value):
-        return _source(value)
+        return _source(value, depth)
     text = repr(value)
     return type(value).__qualname__ if " at 0x" in text else text

@@ -30,6 +30,7 @@ from lanternfish.inference.npe_posterior import NPEPosterior
 from lanternfish.inference.progress import Progress, Stage
 from lanternfish.inference.training import Pairs, Training, train
 from lanternfish.inference.truncation import TruncatedPrior
+from lanternfish.inference.validity import Validity, learn_validity
 from lanternfish.simulation import simulate
 
 _FEWEST = 50  # valid simulations that a first posterior is worth building on
@@ -141,11 +142,12 @@ class _Rounds:
 
     def _simulate(self, number: int, budget: int, posterior: NPEPosterior | None) -> Simulations:
         study = self.study
+        stage = Stage("simulate", number, self.method.rounds)
+        study.tell(Progress(stage, 0.0, None, "preparing"))
         proposal = None
         if posterior is not None:
             seed = stream(study.seed, f"cut{number}")
             proposal = TruncatedPrior(posterior, self.method.epsilon, seed=seed)
-        stage = Stage("simulate", number, self.method.rounds)
         return simulate(
             study.model,
             budget,
@@ -166,10 +168,11 @@ class _Rounds:
 
     def _train(self, number: int, new: Simulations) -> NPEPosterior:
         study, method = self.study, self.method
+        stage = Stage("train", number, method.rounds)
+        study.tell(Progress(stage, 0.0, None, "preparing"))
         pairs = training_pairs(study.model, self.simulations)
         seed = stream(study.seed, f"fit{number}")
         flow = flows.build(jr.key(seed % 2**32), method.architecture, pairs.z, pairs.c)
-        stage = Stage("train", number, method.rounds)
         flow, curves = train(
             flow, pairs, method.training, seed=seed, checkpoint=self._folder("training", number),
             tell=lambda epoch: study.tell(Progress.of_training(stage, epoch)),
@@ -191,7 +194,18 @@ class _Rounds:
             flow=flow,
             architecture=method.architecture,
             amortised=method.rounds == 1,
+            validity=self._validity(number),
         )
+
+    def _validity(self, number: int) -> Validity | None:
+        """Where simulations are valid, if not all are."""
+        s, model = self.simulations, self.study.model
+        if s.valid.all():
+            return None
+        seed = stream(self.study.seed, f"val{number}")
+        folder = self._folder("validity", number)
+        z = unbounded(model, s.theta.array)
+        return learn_validity(z, s.valid, s.weight, seed=seed, checkpoint=folder)
 
 
 def training_pairs(model: Model, simulations: Simulations) -> Pairs:
@@ -213,6 +227,13 @@ def training_pairs(model: Model, simulations: Simulations) -> Pairs:
             f"Expected statistics that vary from simulation to simulation; got "
             f"{', '.join(constant)} constant: leave them out of the model and the observation."
         )
+    return Pairs(unbounded(model, kept.theta.array), kept.x.array, kept.weight)
+
+
+def unbounded(model: Model, theta: np.ndarray) -> np.ndarray:
+    """Parameters (n, d) in the prior's unbounded space, in chunks of one compiled shape."""
+    size = 8_192
     inverse = jax.jit(jax.vmap(model.prior.bijection.inverse))
-    z = np.asarray(inverse(jnp.asarray(kept.theta.array)))
-    return Pairs(z, kept.x.array, kept.weight)
+    padded = np.concatenate([theta, np.repeat(theta[:1], -len(theta) % size, axis=0)])
+    chunks = [np.asarray(inverse(jnp.asarray(c))) for c in np.split(padded, len(padded) // size)]
+    return np.concatenate(chunks)[: len(theta)]

@@ -4,6 +4,11 @@
 
 with T the prior's bijection. All mass lies inside the prior's bounds by construction: sampling is
 one pass, and the density is normalised without a correction for leakage.
+
+Where some simulations were invalid, the flow is restricted to the region V where they can be valid
+(see ``validity``), with its mass there as the new constant:
+
+    log q_V(theta | x) = log q(theta | x) - log q(V | x)   inside V, minus infinity outside.
 """
 
 from __future__ import annotations
@@ -20,10 +25,15 @@ import paramax
 from jaxtyping import Array
 
 from lanternfish import flows
-from lanternfish.core import Column, Folder, Observation, Posterior, Prior, Table
+from lanternfish.core import Column, DamagedFile, Folder, Observation, Posterior, Prior, Table
 from lanternfish.core.posterior_files import read_common, write_common
+from lanternfish.core.prior import key_data
+from lanternfish.core.seeds import check_seed, mix
+from lanternfish.inference.validity import Validity
 
 _BLOCK = 4096
+_MASS_DRAWS = 16_384
+TRIES = 20  # draws of the flow for one sample, at most; the last is kept where all were dead
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,7 @@ class NPEPosterior(Posterior):
         flow: the trained density.
         architecture: what the flow is made of.
         amortised: whether it holds for any observation, not this one alone.
+        validity: where simulations are valid, if some were not; there is no mass elsewhere.
     """
 
     prior: Prior
@@ -45,6 +56,7 @@ class NPEPosterior(Posterior):
     flow: flows.ConditionalFlow
     architecture: flows.Architecture
     amortised: bool = True
+    validity: Validity | None = None
     kind = "npe"
 
     @cached_property
@@ -58,23 +70,47 @@ class NPEPosterior(Posterior):
         return paramax.unwrap(self.flow)
 
     def sample(self, n: int, seed: int = 0) -> Table:
+        """Draws of the flow, and new draws, up to ``TRIES`` times, for those in the dead region."""
+        check_seed(seed)
         if n < 0:
             raise ValueError(f"Expected n of at least 0; got {n}.")
-        block = min(_BLOCK, 1 << max(6, (n - 1).bit_length() if n else 6))
-        parts = [np.zeros((0, len(self.prior)))]
+        samples = np.zeros((n, len(self.prior)))
+        missing = np.arange(n)
+        for attempt in range(TRIES):
+            if not len(missing):
+                break
+            drawn, alive = self._draw(
+                len(missing), mix(np.uint64(seed % 2**63)) + np.uint64(attempt)
+            )
+            samples[missing] = drawn
+            missing = missing[~alive]
+        return Table(np.clip(samples, self.prior.low, self.prior.high), self.parameters)
+
+    def _draw(self, n: int, seed: np.uint64) -> tuple[np.ndarray, np.ndarray]:
+        """n draws of the flow, and whether each lies where simulations are valid."""
+        block = min(_BLOCK, 1 << max(6, (n - 1).bit_length()))
+        blocks = []
         for start in range(0, n, block):
-            key = jr.fold_in(jr.key(seed % 2**32), start // block)
-            drawn = _draw(self.ready, Constant(self.prior), self.x, jr.split(key, block))
-            parts.append(np.asarray(drawn, np.float64)[: n - start])
-        samples = np.clip(np.concatenate(parts), self.prior.low, self.prior.high)
-        return Table(samples, self.parameters)
+            words = key_data(mix(seed + np.arange(start, start + block, dtype=np.uint64)))
+            blocks.append(_draws(self.ready, self.validity, Constant(self.prior), self.x, words))
+        theta, alive = (np.concatenate([np.asarray(b[i]) for b in blocks])[:n] for i in (0, 1))
+        return theta.astype(np.float64), alive
+
+    @cached_property
+    def log_mass(self) -> float:
+        """Log of the share of the flow's mass that lies where simulations are valid."""
+        if self.validity is None:
+            return 0.0
+        alive = self._draw(_MASS_DRAWS, np.uint64(0))[1]
+        return float(np.log(max(alive.mean(), 1 / _MASS_DRAWS)))
 
     def log_density(self, theta: Array) -> Array:
-        return log_density(self.ready, self.prior, self.x, theta)
+        inside = self.validity, self.log_mass
+        return log_density((self.ready, *inside), self.prior, self.x, theta)
 
     @cached_property
     def _rows(self):
-        rest = (self.ready, Constant(self.prior), self.x)
+        rest = ((self.ready, self.validity, self.log_mass), Constant(self.prior), self.x)
         return partial(_densities, *rest), partial(_gradients, *rest)
 
     def at(self, observation: Observation) -> NPEPosterior:
@@ -87,12 +123,15 @@ class NPEPosterior(Posterior):
         return replace(self, observation=observation)
 
     def write(self, folder: Folder) -> None:
-        details = {"architecture": asdict(self.architecture), "amortised": self.amortised}
+        details = {
+            "architecture": asdict(self.architecture),
+            "amortised": self.amortised,
+            "validity": self.validity is not None,
+        }
+        _write_weights(folder, "posterior.safetensors", self.flow)
+        if self.validity is not None:
+            _write_weights(folder, "validity.safetensors", self.validity)
         write_common(folder, self, details)
-        leaves = jax.tree.leaves(eqx.filter(self.flow, eqx.is_array))
-        folder.write_weights(
-            "posterior.safetensors", {f"{i:04d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
-        )
 
 
 class Constant(eqx.Module):
@@ -101,26 +140,32 @@ class Constant(eqx.Module):
     prior: Prior = eqx.field(static=True)
 
 
-def log_density(flow, prior: Prior, x: Array, theta: Array) -> Array:
-    """log q(theta | x) of one point."""
+def log_density(parts, prior: Prior, x: Array, theta: Array) -> Array:
+    """log q(theta | x) of one point; ``parts`` are flow, validity and log mass."""
+    flow, validity, log_mass = parts
     z, slope = prior.bijection.inverse_and_log_det(theta)
-    return flow.log_prob(z, x) + slope
+    value = flow.log_prob(z, x) + slope - log_mass
+    return value if validity is None else jnp.where(validity.allows(z), value, -jnp.inf)
 
 
 @eqx.filter_jit
-def _densities(flow, constant: Constant, x: Array, theta: Array) -> Array:
-    return jax.vmap(lambda row: log_density(flow, constant.prior, x, row))(theta)
+def _densities(parts, constant: Constant, x: Array, theta: Array) -> Array:
+    return jax.vmap(lambda row: log_density(parts, constant.prior, x, row))(theta)
 
 
 @eqx.filter_jit
-def _gradients(flow, constant: Constant, x: Array, theta: Array) -> Array:
-    return jax.vmap(jax.grad(lambda row: log_density(flow, constant.prior, x, row)))(theta)
+def _gradients(parts, constant: Constant, x: Array, theta: Array) -> Array:
+    return jax.vmap(jax.grad(lambda row: log_density(parts, constant.prior, x, row)))(theta)
 
 
 @eqx.filter_jit
-def _draw(flow, constant: Constant, x: Array, keys: Array) -> Array:
-    bijection = constant.prior.bijection
-    return jax.vmap(lambda key: bijection.transform(flow.sample(key, x)))(keys)
+def _draws(flow, validity, constant: Constant, x: Array, words: Array) -> tuple[Array, Array]:
+    def one(word):
+        z = flow.sample(jr.wrap_key_data(word, impl="threefry2x32"), x)
+        alive = True if validity is None else validity.allows(z)
+        return constant.prior.bijection.transform(z), alive
+
+    return jax.vmap(one)(words)
 
 
 def read(folder: Folder, prior: Prior | None = None) -> NPEPosterior:
@@ -132,11 +177,35 @@ def read(folder: Folder, prior: Prior | None = None) -> NPEPosterior:
     common, details = read_common(folder, prior)
     architecture = flows.Architecture(**details["architecture"])
     empty = flows.empty(architecture, len(common["prior"]), len(common["statistics"]))
-    weights = folder.read_weights("posterior.safetensors")
-    arrays, rest = eqx.partition(empty, eqx.is_array)
-    structure = jax.tree.structure(arrays)
-    leaves = [jnp.asarray(weights[f"{i:04d}"]) for i in range(structure.num_leaves)]
-    flow = eqx.combine(jax.tree.unflatten(structure, leaves), rest)
+    flow = _read_weights(folder, "posterior.safetensors", empty)
+    validity = None
+    if details["validity"]:
+        blank = Validity(jr.key(0), len(common["prior"]))
+        validity = _read_weights(folder, "validity.safetensors", blank)
     return NPEPosterior(
-        flow=flow, architecture=architecture, amortised=details["amortised"], **common
+        flow=flow,
+        architecture=architecture,
+        amortised=details["amortised"],
+        validity=validity,
+        **common,
     )
+
+
+def _write_weights(folder: Folder, name: str, module: eqx.Module) -> None:
+    leaves = jax.tree.leaves(eqx.filter(module, eqx.is_array))
+    folder.write_weights(name, {f"{i:04d}": np.asarray(leaf) for i, leaf in enumerate(leaves)})
+
+
+def _read_weights(folder: Folder, name: str, like):
+    """``like`` with the arrays of a file; numbers come back in their shape."""
+    weights = folder.read_weights(name)
+    arrays, rest = eqx.partition(like, eqx.is_array)
+    shapes, structure = jax.tree.flatten(arrays)
+    try:
+        leaves = [jnp.asarray(weights[f"{i:04d}"]).reshape(a.shape) for i, a in enumerate(shapes)]
+    except (KeyError, TypeError) as error:
+        raise DamagedFile(
+            f"Expected the weights of this posterior in {name} of {folder.url}; got others "
+            f"({error}): the file belongs to another run."
+        ) from None
+    return eqx.combine(jax.tree.unflatten(structure, leaves), rest)

@@ -1,0 +1,22 @@
+"""The demonstration: the crab's pyloric circuit, from measured statistics to 31 parameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lanternfish.cli.study_file import Study
+
+MODEL, TARGET = "stg", "prep_845_082"
+DEMO = {"name": "NPE", "simulations": 60_000, "rounds": 6, "density": "maf"}
+OUT = Path("runs/crab")
+
+
+def demo_study(simulations: int, rounds: int, seed: int) -> Study:
+    """The study of the demonstration."""
+    from lanternfish.cli.study_file import study_of
+
+    method = {**DEMO, "simulations": simulations, "rounds": rounds}
+    values = {"model": MODEL, "target": TARGET, "method": method, "seed": seed}
+    return study_of(values, Path.cwd(), "demo")

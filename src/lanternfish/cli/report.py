@@ -1,0 +1,254 @@
+"""The report of a run in plain words: how good it is first, then what was asked, done and found.
+
+``gather`` collects the sentences and rows; ``report_markdown`` writes them to ``report.md`` and
+``report_terminal`` prints the shorter version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lanternfish.cli import run_folder, tables
+from lanternfish.cli.console import out
+
+if TYPE_CHECKING:
+    from lanternfish.core import Table
+    from lanternfish.core.run import Run
+    from lanternfish.diagnostics import Constraint
+
+PICTURES = {
+    "pair.png": "posterior of every pair of parameters",
+    "traces.png": "traces of posterior samples",
+    "predictive.png": "predicted statistics beside the measured ones",
+    "training.png": "training curves",
+}
+MORE = 4  # how many times the simulations a better run is advised to take
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a report says.
+
+    Attributes:
+        title: model and target.
+        passed: whether all checks passed; None where there was none.
+        verdict: one sentence, the first of the report.
+        findings: (passed, sentence) of each check.
+        asked, done, provenance: (what, words).
+        rounds: number, simulations, valid, share of valid, epochs, validation loss.
+        parameters: of the posterior, in the model's order.
+        statistics: rows of the predictive check.
+        pictures: (path in the folder, what it shows).
+        files: (name in the folder, what it holds).
+        steps: what to do next.
+    """
+
+    title: str
+    passed: bool | None
+    verdict: str
+    findings: list[tuple[bool, str]]
+    asked: list[tuple[str, str]]
+    done: list[tuple[str, str]]
+    rounds: list[tuple[str, ...]]
+    parameters: list[Constraint]
+    statistics: list[dict]
+    pictures: list[tuple[str, str]]
+    files: list[tuple[str, str]]
+    steps: list[str]
+    provenance: list[tuple[str, str]]
+
+
+def publish(run: Run, folder: Path, samples: Table) -> None:
+    """Write ``report.md`` and the summary tables, and print the report."""
+    from lanternfish.cli.report_markdown import to_markdown
+    from lanternfish.cli.report_terminal import show
+    from lanternfish.core import Folder
+    from lanternfish.diagnostics import constraints
+
+    found = constraints(run.posterior, samples)
+    rows = run.checks.get("predictive", {}).get("statistics", [])
+    tables.write_summaries(found, rows, folder)
+    told = gather(run, folder, found)
+    Folder(str(folder)).write("report.md", to_markdown(told).encode())
+    show(told, folder, out())
+
+
+def gather(run: Run, folder: Path, constraints: Sequence[Constraint]) -> Report:
+    """The report of a run in a folder."""
+    check = run.checks.get("predictive", {})
+    findings = [(bool(f["passed"]), f["sentence"]) for f in check.get("findings", [])]
+    target = run.posterior.observation
+    model = run.model.get("name", "model")
+    pictures = [(f"figures/{name}", PICTURES[name]) for name in PICTURES]
+    name = _target_name(target, folder)
+    return Report(
+        title=f"{model}: {name}" if name else model,
+        passed=check.get("passed"),
+        verdict=_verdict(check.get("passed"), findings),
+        findings=findings,
+        asked=_asked(run, model, name),
+        done=_done(run, folder),
+        rounds=[_round(number, r) for number, r in enumerate(_rounds(run), start=1)],
+        parameters=list(constraints),
+        statistics=list(check.get("statistics", [])),
+        pictures=[(path, what) for path, what in pictures if (folder / path).is_file()],
+        files=_files(folder),
+        steps=_steps(run, folder, constraints),
+        provenance=_provenance(run),
+    )
+
+
+def _verdict(passed: bool | None, findings: Sequence[tuple[bool, str]]) -> str:
+    if passed is None:
+        return "Not checked: nobody knows yet whether this posterior predicts what was measured."
+    if passed:
+        return "Good: the posterior passed every check."
+    failed = sum(not ok for ok, _ in findings)
+    return f"Careful: this posterior failed {failed} of {len(findings)} checks."
+
+
+def _rounds(run: Run) -> list[dict]:
+    return list(run.history.get("rounds", []))
+
+
+def _target_name(target, folder: Path) -> str:
+    """Named as in the study file, with the name that the observation itself carries."""
+    values = (
+        run_folder.read_toml(folder / "study.toml") if (folder / "study.toml").is_file() else {}
+    )
+    named = values.get("target")
+    return named if isinstance(named, str) else target.name
+
+
+def _asked(run: Run, model: str, name: str) -> list[tuple[str, str]]:
+    target = run.posterior.observation
+    source = f" ({target.name})" if target.name and target.name != name else ""
+    what = f"{len(target)} measured statistics"
+    return [
+        ("model", f"{model}, {len(run.posterior.parameters)} parameters"),
+        ("target", f"{name}{source}, {what}" if name else what),
+        ("question", "which parameters make the model do what was measured"),
+    ]
+
+
+def _done(run: Run, folder: Path) -> list[tuple[str, str]]:
+    rounds, simulations = _rounds(run), run.simulations
+    valid = simulations.valid_fraction
+    method = run.method.get("name", "method")
+    many = f"{len(rounds)} rounds" if len(rounds) != 1 else "1 round"
+    seconds, sittings = run_folder.time_worked(folder)
+    inferred = float(run.provenance.get("seconds", 0.0))
+    total = span(seconds or inferred) + (f", in {sittings} sittings" if sittings > 1 else "")
+    return [
+        ("method", f"{method}, {many}"),
+        ("simulations", f"{len(simulations):,}, {_percent(valid)} of them valid"),
+        ("time", total),
+    ]
+
+
+def span(seconds: float) -> str:
+    """A time in words."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _round(number: int, entry: Mapping[str, Any]) -> tuple[str, ...]:
+    losses = [v for v in entry["validation"] if v is not None]
+    return (
+        str(number),
+        f"{entry['simulations']:,}",
+        f"{entry['valid']:,}",
+        _percent(entry["valid_fraction"]),
+        str(len(entry["validation"])),
+        f"{min(losses):.3f}" if losses else "none",
+    )
+
+
+def _percent(share: float | None) -> str:
+    from lanternfish.diagnostics.predictive import percent
+
+    return "none" if share is None else percent(share)
+
+
+def _files(folder: Path) -> list[tuple[str, str]]:
+    named = {
+        "report.md": "this report, all parameters included",
+        "samples.csv": "posterior samples",
+        "parameters.csv": "mean, interval and narrowing of each parameter",
+        "statistics.csv": "predicted and measured statistics",
+        "study.toml": "the study, to repeat or to change",
+        "run.json": "the run, for lanternfish.Run.load",
+    }
+    there = [(n, what) for n, what in named.items() if n == "report.md" or (folder / n).is_file()]
+    pictures = [p for p in PICTURES if (folder / "figures" / p).is_file()]
+    return [*there, ("figures/", ", ".join(pictures))] if pictures else there
+
+
+def _steps(run: Run, folder: Path, constraints: Sequence[Constraint]) -> list[str]:
+    check = run.checks.get("predictive")
+    if not check:
+        return [f"Check the posterior: `lanternfish resume {run_folder.typed(folder)}`."]
+    steps = []
+    if not check["passed"]:
+        steps.append(_more_simulations(run, folder))
+        missed = [s["name"] for s in check["statistics"] if s["inside"] is False]
+        if missed:
+            steps.append(
+                f"Look at {', '.join(missed)} in figures/predictive.png. Where more simulations do "
+                "not bring the prediction to the measurement, the model cannot do what was "
+                "measured within its prior."
+            )
+    for edge in ("lower", "upper"):
+        names = [c.column.name for c in constraints if c.edge == edge]
+        if names:
+            steps.append(
+                f"{', '.join(names)}: the posterior piles up at the prior's {edge} bound. A wider "
+                "prior may hold better parameters."
+            )
+    steps.append(
+        f"More samples: `lanternfish sample {run_folder.typed(folder)} -n 10000 --out samples.npz`."
+    )
+    if check["passed"]:
+        steps.append(_more_simulations(run, folder))
+    return steps
+
+
+def _more_simulations(run: Run, folder: Path) -> str:
+    now = int(run.method.get("simulations", len(run.simulations)))
+    more = MORE * now
+    wide = " makes the posterior better" if now else ""
+    if run.model.get("name") == "stg" and _target_name(run.target, folder) == "prep_845_082":
+        return (
+            f"A larger budget{wide}: `lanternfish demo --simulations {more} --out {folder}-{more}`."
+        )
+    return (
+        f"A larger budget{wide}: set `simulations = {more:_}` in a copy of {folder}/study.toml, "
+        f"and `lanternfish run` the copy with `--out {folder}-{more}`."
+    )
+
+
+def _provenance(run: Run) -> list[tuple[str, str]]:
+    facts = dict(run.provenance)
+    versions = facts.get("versions", {})
+    rows = [("seed", str(run.seed))]
+    rows += [(name, str(facts[name])) for name in ("began", "machine", "python") if name in facts]
+    rows += [(name, str(version)) for name, version in versions.items()]
+    rows += [(f"method: {name}", text) for name, text in _settings(run.method)]
+    rows.append(("model's code", str(run.model.get("simulator", "unknown"))))
+    return rows
+
+
+def _settings(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            rows += _settings(value, f"{prefix}{name}.")
+        elif value is not None:
+            rows.append((prefix + name, str(value)))
+    return rows

@@ -1,0 +1,93 @@
+"""The report as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from lanternfish.cli.report import Report
+
+
+def to_markdown(report: Report) -> str:
+    """The whole report."""
+    parts = [f"# {report.title}", "", f"**{report.verdict}**", ""]
+    parts += [f"- {'passed' if ok else '**failed**'}: {words}" for ok, words in report.findings]
+    parts += _section("What was asked", [f"- {k}: {v}" for k, v in report.asked])
+    parts += _section("What was done", [f"- {k}: {v}" for k, v in report.done])
+    heads = ("round", "simulations", "valid", "share", "epochs", "validation loss")
+    parts += ["", *_table(heads, report.rounds)] if report.rounds else []
+    parts += _section("Parameters", _parameters(report))
+    if report.statistics:
+        parts += _section("Predicted and measured", _statistics(report))
+    pictures = [line for p, what in report.pictures for line in (f"![{what}]({p})", "")]
+    parts += _section("Pictures", pictures) if pictures else []
+    parts += _section("What to do next", [f"- {step}" for step in report.steps])
+    parts += _section("Files", [f"- `{name}`: {what}" for name, what in report.files])
+    parts += _section("Provenance", [f"- {k}: {v}" for k, v in report.provenance])
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _section(title: str, lines: Sequence[str]) -> list[str]:
+    return ["", f"## {title}", "", *lines]
+
+
+def _parameters(report: Report) -> list[str]:
+    heads = ("parameter", "unit", "mean", "90 % interval", "prior", "narrowed by")
+    rows = [
+        (
+            c.column.name,
+            c.column.unit,
+            number(c.mean),
+            interval(c.low, c.high),
+            interval(c.prior_low, c.prior_high),
+            narrowing(c.narrowing),
+        )
+        for c in report.parameters
+    ]
+    note = (
+        "Narrowed by: 90 % over the share of the prior that the posterior's 90 % interval holds; "
+        "×1.0 is what was known before."
+    )
+    return [*_table(heads, rows), "", note]
+
+
+def _statistics(report: Report) -> list[str]:
+    heads = (
+        "statistic",
+        "unit",
+        "measured",
+        "predicted median",
+        "90 % interval",
+        "inside",
+        "apart",
+    )
+    note = "Apart: median to measurement, in standard deviations of the prior's valid simulations."
+    return [*_table(heads, [statistic_row(row) for row in report.statistics]), "", note]
+
+
+def statistic_row(row: dict) -> tuple[str, ...]:
+    """Cells of one statistic."""
+    apart = "" if row["distance"] is None else f"{row['distance']:.2f}"
+    head = (row["name"], row["unit"], number(row["observed"]))
+    if row["median"] is None:
+        return (*head, "none", "none", "", "")
+    inside = "yes" if row["inside"] else "NO"
+    return (*head, number(row["median"]), interval(row["low"], row["high"]), inside, apart)
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+
+
+def number(value: float) -> str:
+    """Four digits."""
+    text = f"{value:.4g}"
+    return text if abs(value) < 1e-3 or abs(value) >= 1e4 or "e" not in text else f"{value:.0f}"
+
+
+def interval(low: float, high: float) -> str:
+    return f"{number(low)} to {number(high)}"
+
+
+def narrowing(factor: float) -> str:
+    return f"×{factor:.1f}" if factor < 100 else f"×{factor:.0f}"

@@ -1,0 +1,49 @@
+"""Figures: the only room that draws. Needs Matplotlib, ``pip install 'lanternfish[plot]'``.
+
+Every function returns a ``matplotlib.figure.Figure`` of its own: no pyplot, no global state, so
+figures can be made and saved in any thread. Colours are those of Okabe & Ito (2008), told apart by
+all common kinds of colour vision; whatever differs in colour differs in line style or marker too.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lanternfish.plot.curves import training
+    from lanternfish.plot.files import save
+    from lanternfish.plot.grids import marginals
+    from lanternfish.plot.pairs import pair
+    from lanternfish.plot.predictions import predictive
+    from lanternfish.plot.voltages import traces
+
+__all__ = ["marginals", "pair", "predictive", "save", "traces", "training"]
+
+_HOMES = {
+    "marginals": "grids",
+    "pair": "pairs",
+    "predictive": "predictions",
+    "save": "files",
+    "traces": "voltages",
+    "training": "curves",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lanternfish.plot' has no attribute {name!r}")
+    try:
+        importlib.import_module("matplotlib")
+    except ModuleNotFoundError:
+        raise ImportError(
+            "Expected Matplotlib, which draws the figures; got an environment without it: "
+            "pip install 'lanternfish[plot]'."
+        ) from None
+    value = getattr(importlib.import_module(f"lanternfish.plot.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
