@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from lanternfish.cli.study_file import Study
 
 MODEL, TARGET = "stg", "prep_845_082"
-DEMO = {"name": "NPE", "simulations": 60_000, "rounds": 6, "density": "maf"}
+DEMO = {"name": "NLE", "simulations": 42_000, "rounds": 7, "first_round": 0.7}
 OUT = Path("runs/crab")
 
 

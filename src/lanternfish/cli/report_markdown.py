@@ -64,14 +64,15 @@ def _statistics(report: Report) -> list[str]:
     return [*_table(heads, [statistic_row(row) for row in report.statistics]), "", note]
 
 
-def statistic_row(row: dict) -> tuple[str, ...]:
-    """Cells of one statistic."""
+def statistic_row(row: dict, digits: int = 4) -> tuple[str, ...]:
+    """Cells of one statistic: name, unit, measured, median, interval, inside, apart."""
     apart = "" if row["distance"] is None else f"{row['distance']:.2f}"
     head = (row["name"], row["unit"], number(row["observed"]))
     if row["median"] is None:
         return (*head, "none", "none", "", "")
     inside = "yes" if row["inside"] else "NO"
-    return (*head, number(row["median"]), interval(row["low"], row["high"]), inside, apart)
+    spread = interval(row["low"], row["high"], digits)
+    return (*head, number(row["median"]), spread, inside, apart)
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -79,14 +80,14 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
 
 
-def number(value: float) -> str:
-    """Four digits."""
-    text = f"{value:.4g}"
+def number(value: float, digits: int = 4) -> str:
+    """So many digits, without an exponent where that is short."""
+    text = f"{value:.{digits}g}"
     return text if abs(value) < 1e-3 or abs(value) >= 1e4 or "e" not in text else f"{value:.0f}"
 
 
-def interval(low: float, high: float) -> str:
-    return f"{number(low)} to {number(high)}"
+def interval(low: float, high: float, digits: int = 4) -> str:
+    return f"{number(low, digits)} to {number(high, digits)}"
 
 
 def narrowing(factor: float) -> str:

@@ -15,6 +15,7 @@ from lanternfish.cli.report import Report
 from lanternfish.cli.report_markdown import interval, narrowing, number, statistic_row
 
 MOST = 8  # parameters shown; the file has all
+DIGITS = 3  # of the ends of intervals, so that a table fits into 80 columns
 
 
 def show(report: Report, folder: Path, console: Console) -> None:
@@ -31,9 +32,8 @@ def show(report: Report, folder: Path, console: Console) -> None:
     for name, words in facts:
         console.print(_hanging(Text(f"  {name:<12}", "dim"), words))
     console.print()
-    _print_rounds(report, console)
-    _print_parameters(report, console)
-    _print_statistics(report, console)
+    for part in (_print_rounds, _print_parameters, _print_statistics):
+        part(report, console)
     console.print(Text("Next", "bold"))
     for step in report.steps:
         console.print(_hanging(Text("  - "), step.replace("`", "")))
@@ -54,8 +54,10 @@ def _hanging(head: Text, words: str) -> Table:
 
 def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.show_edge = table.pad_edge = False
+    table.padding = (0, 1, 0, 0)
     for i, head in enumerate(heads):
-        table.add_column(head, justify="left" if i == 0 else "right")
+        table.add_column(head, justify="left" if i == 0 else "right", no_wrap=i == 0)
     for row in rows:
         table.add_row(*row)
     return table
@@ -64,7 +66,7 @@ def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> T
 def _print_rounds(report: Report, console: Console) -> None:
     if len(report.rounds) > 1:
         heads = ("round", "simulations", "valid", "share", "epochs", "loss")
-        console.print(_table("Rounds", heads, report.rounds))
+        console.print(_table("Rounds", heads, report.rounds), "")
 
 
 def _print_parameters(report: Report, console: Console) -> None:
@@ -74,17 +76,15 @@ def _print_parameters(report: Report, console: Console) -> None:
         title = f"The {len(ranked)} parameters most narrowed down, of {len(report.parameters)}"
     rows = [
         (
-            c.column.name,
+            _with_unit(c.column.name, c.column.unit),
             number(c.mean),
-            interval(c.low, c.high),
-            interval(c.prior_low, c.prior_high),
-            c.column.unit,
+            interval(c.low, c.high, DIGITS),
+            interval(c.prior_low, c.prior_high, DIGITS),
             narrowing(c.narrowing),
         )
         for c in ranked
     ]
-    heads = ("", "mean", "90 % interval", "prior", "unit", "narrowed by")
-    console.print(_table(title, heads, rows))
+    console.print(_table(title, ("", "mean", "90 % interval", "prior", "narrowed by"), rows), "")
 
 
 def _print_statistics(report: Report, console: Console) -> None:
@@ -92,7 +92,11 @@ def _print_statistics(report: Report, console: Console) -> None:
         return
     rows = []
     for row in report.statistics:
-        name, unit, *cells = statistic_row(row)
-        rows.append((name, *cells[:3], unit, *cells[3:]))
-    heads = ("", "measured", "predicted", "90 % interval", "unit", "inside", "apart")
-    console.print(_table("Measured, and predicted by the posterior", heads, rows))
+        name, unit, *cells = statistic_row(row, DIGITS)
+        rows.append((_with_unit(name, unit), *cells))
+    heads = ("", "measured", "predicted", "90 % interval", "inside", "apart")
+    console.print(_table("Measured, and predicted by the posterior", heads, rows), "")
+
+
+def _with_unit(name: str, unit: str) -> str:
+    return f"{name}, {unit}" if unit else name

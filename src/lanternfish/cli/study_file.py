@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lanternfish.cli.console import Mistake, sentence
-from lanternfish.cli.zoo import ZOO, file_model, suggest, zoo_model
+from lanternfish.cli.zoo import ZOO, WrongOptions, file_model, suggest, zoo_model
 
 if TYPE_CHECKING:
     from lanternfish.core import Model, Observation
@@ -189,7 +189,7 @@ class _Reader:
             return self._named_model(reference, options)
         except Exception as error:  # of the user's code, too
             text = sentence(error)
-            key = "model_options" if "options of" in text or "model_options" in text else "model"
+            key = "model_options" if isinstance(error, WrongOptions) else "model"
             self.wrong(key, text if "Expected" in text else _raised(reference, error))
             return reference, None
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 from lanternfish.cli.zoo import suggest
 
 if TYPE_CHECKING:
-    from lanternfish.inference import NPE
+    from lanternfish.inference import NLE, NPE
 
-METHODS = ("NPE",)
+METHODS = ("NPE", "NLE")
 Wrong = Callable[[str, str], None]
 
 
-def read_method(values: object, wrong: Wrong) -> NPE | None:
+def read_method(values: object, wrong: Wrong) -> NPE | NLE | None:
     """The method, or None after ``wrong(key, sentence)`` was called for each mistake."""
     from lanternfish import flows
-    from lanternfish.inference import NPE, Training
+    from lanternfish.inference import NLE, NPE, Training
 
     if not isinstance(values, Mapping):
         wrong("method", f'Expected a table, such as [method] with name = "NPE"; got {values!r}.')
@@ -33,7 +33,7 @@ def read_method(values: object, wrong: Wrong) -> NPE | None:
             given[key] = _build(kind, given[key], f"method.{key}", wrong)
             if given[key] is None:
                 del given[key]
-    return _build(NPE, given, "method", wrong, extra=("name",))
+    return _build({"NPE": NPE, "NLE": NLE}.get(name, NPE), given, "method", wrong, extra=("name",))
 
 
 def _build(kind: type, values: Mapping, key: str, wrong: Wrong, extra: tuple[str, ...] = ()) -> Any:

@@ -24,6 +24,10 @@ ZOO = {
 }
 
 
+class WrongOptions(ValueError):
+    """Options that a model's function does not take."""
+
+
 def suggest(word: object, known: Iterable[str]) -> str:
     """'one of a, b, c', closed by the likely intention where there is one."""
     close = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.5)
@@ -60,11 +64,19 @@ def call_factory(factory: Callable, options: Mapping[str, Any], name: str) -> Mo
     unknown = [key for key in options if key not in allowed]
     if unknown and not open_ended:
         names = ", ".join(allowed) or "none"
-        raise ValueError(
+        raise WrongOptions(
             f'Expected options of {name} ({names}); got "{unknown[0]}"'
             f"{suggest(unknown[0], allowed)}"
         )
-    model = factory(**options)
+    try:
+        model = factory(**options)
+    except Exception as error:
+        if not options:
+            raise
+        text = str(error).rstrip(".")
+        known = "Expected" in text
+        text = text if known else f"Expected options that {name} takes; got {error!r}"
+        raise WrongOptions(f"{text}.") from error
     if not isinstance(model, Model):
         raise ValueError(
             f"Expected {name} to return a lanternfish.Model; got {type(model).__name__}."
@@ -86,7 +98,7 @@ def file_model(path: Path, name: str, options: Mapping[str, Any] | None = None) 
     found = getattr(module, name, None)
     if isinstance(found, Model):
         if options:
-            raise ValueError(
+            raise WrongOptions(
                 f"Expected no model_options, because {path.name}:{name} is a Model; got "
                 f"{', '.join(options)}: turn it into a function of them that returns the Model."
             )

@@ -1,5 +1,21 @@
 """Conditional densities on FlowJAX; this room knows nothing of the others."""
 
-from lanternfish.flows.conditional import Architecture, ConditionalFlow, build, empty
+from lanternfish.flows.conditional import (
+    Architecture,
+    ConditionalFlow,
+    Scaling,
+    blank_scaling,
+    build,
+    empty,
+    robust_scaling,
+)
 
-__all__ = ["Architecture", "ConditionalFlow", "build", "empty"]
+__all__ = [
+    "Architecture",
+    "ConditionalFlow",
+    "Scaling",
+    "blank_scaling",
+    "build",
+    "empty",
+    "robust_scaling",
+]

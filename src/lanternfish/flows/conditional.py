@@ -106,6 +106,12 @@ def robust_scaling(c: np.ndarray) -> Scaling:
     return Scaling(NonTrainable(_single(centre)), NonTrainable(_single(scale)))
 
 
+def blank_scaling(columns: int) -> Scaling:
+    """A scaling of this many columns, to be filled with stored numbers."""
+    zeros, ones = np.zeros(columns), np.ones(columns)
+    return Scaling(NonTrainable(_single(zeros)), NonTrainable(_single(ones)))
+
+
 def _single(a: np.ndarray) -> np.ndarray:
     return np.asarray(a, np.float32)
 
@@ -119,8 +125,7 @@ def build(key: Array, architecture: Architecture, z: np.ndarray, c: np.ndarray) 
 
 def empty(architecture: Architecture, dim: int, cond_dim: int) -> ConditionalFlow:
     """A flow of this structure, to be filled with stored weights."""
-    zeros, ones = np.zeros(cond_dim), np.ones(cond_dim)
-    scaling = Scaling(NonTrainable(_single(zeros)), NonTrainable(_single(ones)))
+    scaling = blank_scaling(cond_dim)
     start = np.zeros((dim, cond_dim)), np.zeros(dim), np.eye(dim)
     return _assemble(jr.key(0), architecture, scaling, *start)
 

@@ -25,11 +25,12 @@ import paramax
 from jaxtyping import Array
 
 from lanternfish import flows
-from lanternfish.core import Column, DamagedFile, Folder, Observation, Posterior, Prior, Table
+from lanternfish.core import Column, Folder, Observation, Posterior, Prior, Table
 from lanternfish.core.posterior_files import read_common, write_common
 from lanternfish.core.prior import key_data
 from lanternfish.core.seeds import check_seed, mix
 from lanternfish.inference.validity import Validity
+from lanternfish.inference.weights import read_weights, write_weights
 
 _BLOCK = 4096
 _MASS_DRAWS = 16_384
@@ -88,11 +89,18 @@ class NPEPosterior(Posterior):
 
     def _draw(self, n: int, seed: np.uint64) -> tuple[np.ndarray, np.ndarray]:
         """n draws of the flow, and whether each lies where simulations are valid."""
+        return self._draw_seeded(mix(seed + np.arange(n, dtype=np.uint64)))
+
+    def draw_at(self, seeds: np.ndarray) -> np.ndarray:
+        """One draw of the flow for each seed (n,) uint64; shape (n, d)."""
+        return self._draw_seeded(seeds)[0]
+
+    def _draw_seeded(self, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        n = len(seeds)
         block = min(_BLOCK, 1 << max(6, (n - 1).bit_length()))
-        blocks = []
-        for start in range(0, n, block):
-            words = key_data(mix(seed + np.arange(start, start + block, dtype=np.uint64)))
-            blocks.append(_draws(self.ready, self.validity, Constant(self.prior), self.x, words))
+        parts = (self.ready, self.validity, Constant(self.prior), self.x)
+        words = np.resize(key_data(seeds), (-(-n // block) * block, 2))
+        blocks = [_draws(*parts, words[at : at + block]) for at in range(0, n, block)]
         theta, alive = (np.concatenate([np.asarray(b[i]) for b in blocks])[:n] for i in (0, 1))
         return theta.astype(np.float64), alive
 
@@ -128,9 +136,9 @@ class NPEPosterior(Posterior):
             "amortised": self.amortised,
             "validity": self.validity is not None,
         }
-        _write_weights(folder, "posterior.safetensors", self.flow)
+        write_weights(folder, "posterior.safetensors", self.flow)
         if self.validity is not None:
-            _write_weights(folder, "validity.safetensors", self.validity)
+            write_weights(folder, "validity.safetensors", self.validity)
         write_common(folder, self, details)
 
 
@@ -177,11 +185,11 @@ def read(folder: Folder, prior: Prior | None = None) -> NPEPosterior:
     common, details = read_common(folder, prior)
     architecture = flows.Architecture(**details["architecture"])
     empty = flows.empty(architecture, len(common["prior"]), len(common["statistics"]))
-    flow = _read_weights(folder, "posterior.safetensors", empty)
+    flow = read_weights(folder, "posterior.safetensors", empty)
     validity = None
-    if details["validity"]:
+    if details.get("validity", False):
         blank = Validity(jr.key(0), len(common["prior"]))
-        validity = _read_weights(folder, "validity.safetensors", blank)
+        validity = read_weights(folder, "validity.safetensors", blank)
     return NPEPosterior(
         flow=flow,
         architecture=architecture,
@@ -189,23 +197,3 @@ def read(folder: Folder, prior: Prior | None = None) -> NPEPosterior:
         validity=validity,
         **common,
     )
-
-
-def _write_weights(folder: Folder, name: str, module: eqx.Module) -> None:
-    leaves = jax.tree.leaves(eqx.filter(module, eqx.is_array))
-    folder.write_weights(name, {f"{i:04d}": np.asarray(leaf) for i, leaf in enumerate(leaves)})
-
-
-def _read_weights(folder: Folder, name: str, like):
-    """``like`` with the arrays of a file; numbers come back in their shape."""
-    weights = folder.read_weights(name)
-    arrays, rest = eqx.partition(like, eqx.is_array)
-    shapes, structure = jax.tree.flatten(arrays)
-    try:
-        leaves = [jnp.asarray(weights[f"{i:04d}"]).reshape(a.shape) for i, a in enumerate(shapes)]
-    except (KeyError, TypeError) as error:
-        raise DamagedFile(
-            f"Expected the weights of this posterior in {name} of {folder.url}; got others "
-            f"({error}): the file belongs to another run."
-        ) from None
-    return eqx.combine(jax.tree.unflatten(structure, leaves), rest)

@@ -12,8 +12,9 @@ from typing import Protocol
 from lanternfish.core import Folder, Model, Observation
 from lanternfish.core.run import Run
 from lanternfish.core.seeds import check_seed
-from lanternfish.inference.npe import NPE, Fitted, Study
+from lanternfish.inference.npe import NPE
 from lanternfish.inference.progress import Listener, listening
+from lanternfish.inference.rounds import Fitted, Study
 
 
 class Method(Protocol):

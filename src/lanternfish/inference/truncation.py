@@ -10,10 +10,7 @@ invalid, to where they can be valid (see ``validity``). As a restricted prior ch
 nothing inside R, every round trains with the first round's loss on all rounds' data.
 
 Rejection from the prior wastes 99.9 % and more of its draws in 31 dimensions. Here the restricted
-prior is reached by elliptical slice sampling (Murray, Adams & MacKay 2010): in the prior's
-unbounded space the prior is close to N(0, I) (for most laws exactly), each chain starts at a draw
-of q inside R, and a step finds a point of R on an ellipse through the current one. Steps and
-shrinkages are counted, so the cost is fixed; a chain depends on its seed alone.
+prior is reached by elliptical slice sampling (see ``chains``) from draws of q inside R.
 """
 
 from __future__ import annotations
@@ -27,12 +24,12 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array
 
-from lanternfish.core.prior import Prior, key_data
+from lanternfish.core.prior import key_data
+from lanternfish.inference.chains import beyond_normal, log_prior, walk
 from lanternfish.inference.npe_posterior import Constant, NPEPosterior
 
 _THRESHOLD_SAMPLES = 20_000
 _STEPS = 30
-_SHRINKS = 16
 _BLOCK = 1024
 
 
@@ -73,17 +70,11 @@ class TruncatedPrior:
         return np.clip(np.concatenate(rows), p.prior.low, p.prior.high)
 
 
-def _log_prior_z(prior: Prior, z: Array) -> Array:
-    """Log density of the prior in its unbounded space."""
-    theta, slope = prior.bijection.transform_and_log_det(z)
-    return prior.log_density(theta) + slope
-
-
 @eqx.filter_jit
 def _ratios(flow, constant: Constant, x: Array, theta: Array) -> Array:
     def one(theta):
         z, _ = constant.prior.bijection.inverse_and_log_det(theta)
-        return flow.log_prob(z, x) - _log_prior_z(constant.prior, z)
+        return flow.log_prob(z, x) - log_prior(constant.prior, z)
 
     return jax.vmap(one)(theta)
 
@@ -94,19 +85,16 @@ def _chains(flow, constant: Constant, x, threshold, validity, words) -> Array:
 
     def log_likelihood(z: Array) -> Array:
         """Minus infinity outside the region; inside, what the prior has beyond N(0, I)."""
-        log_prior = _log_prior_z(prior, z)
-        inside = flow.log_prob(z, x) - log_prior > threshold
+        inside = flow.log_prob(z, x) - log_prior(prior, z) > threshold
         if validity is not None:
             inside &= validity.allows(z)
-        return jnp.where(inside, log_prior + 0.5 * jnp.sum(z**2), -jnp.inf)
+        return jnp.where(inside, beyond_normal(prior, z), -jnp.inf)
 
     def chain(word: Array) -> Array:
         key = jr.fold_in(jr.wrap_key_data(word, impl="threefry2x32"), 2)
         start_key, step_key = jr.split(key)
         z = _inside_start(partial(flow.sample, c=x), log_likelihood, start_key)
-        keys = jr.split(step_key, _STEPS)
-        z, _ = jax.lax.scan(lambda z, k: (_elliptical_step(log_likelihood, z, k), None), z, keys)
-        return prior.bijection.transform(z)
+        return prior.bijection.transform(walk(log_likelihood, z, step_key, _STEPS))
 
     return jax.vmap(chain)(words)
 
@@ -116,29 +104,3 @@ def _inside_start(sample, log_likelihood, key: Array, tries: int = 32) -> Array:
     z = jax.vmap(sample)(jr.split(key, tries))
     inside = jax.vmap(log_likelihood)(z) > -jnp.inf
     return z[jnp.argmax(inside)]
-
-
-def _elliptical_step(log_likelihood, z: Array, key: Array) -> Array:
-    """One step of elliptical slice sampling for a N(0, I) prior; stays if no point is found."""
-    ellipse_key, level_key, angle_key, shrink_key = jr.split(key, 4)
-    other = jr.normal(ellipse_key, z.shape)
-    here = log_likelihood(z)
-    level = here + jnp.log(jr.uniform(level_key, minval=1e-12))
-    angle = jr.uniform(angle_key, maxval=2 * jnp.pi)
-    draws = jr.uniform(shrink_key, (_SHRINKS,))
-
-    def unfinished(state):
-        tries, _, _, _, found, _ = state
-        return (tries < _SHRINKS) & ~found
-
-    def shrink(state):
-        tries, angle, low, high, _, _ = state
-        point = z * jnp.cos(angle) + other * jnp.sin(angle)
-        found = log_likelihood(point) > level
-        low, high = jnp.where(angle < 0, angle, low), jnp.where(angle < 0, high, angle)
-        following = low + (high - low) * draws[tries]
-        return tries + 1, jnp.where(found, angle, following), low, high, found, point
-
-    start = (0, angle, angle - 2 * jnp.pi, angle, False, z)
-    _, _, _, _, found, point = jax.lax.while_loop(unfinished, shrink, start)
-    return jnp.where(found, point, z)

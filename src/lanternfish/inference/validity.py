@@ -43,6 +43,10 @@ class Validity(eqx.Module):
     def log_odds(self, z: Array) -> Array:
         return self.network(z)[0] + self.prior_log_odds
 
+    def log_chance(self, z: Array) -> Array:
+        """log P(valid | z)."""
+        return jax.nn.log_sigmoid(self.log_odds(z))
+
     def log_prob(self, valid: Array, z: Array) -> Array:
         """Log likelihood of what became of one simulation; ``valid`` of shape (1,), 0 or 1."""
         sign = 2 * valid[0] - 1

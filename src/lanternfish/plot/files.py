@@ -40,6 +40,6 @@ def save(figure: Figure, path: str | os.PathLike, *, dpi: float = 200) -> str:
     dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind)
     with style.LOCK, matplotlib.rc_context(_FONTS):
         figure.savefig(buffer, format=kind, dpi=dpi, metadata=dates)
-    cut = max(path.rfind("/"), path.rfind("://") + 2) + 1
+    cut = path.rfind("/") + 1
     Folder(path[:cut] or ".").write(path[cut:], buffer.getvalue())
     return path

@@ -3,8 +3,8 @@
 The equations stand in ``equations``, the statistics' definitions in ``statistics``, the parameters'
 names, bounds and the measured targets in ``parameters``.
 
-How a simulation gets to be fast, 440,000 steps in about 0.01 s of one core (``python
-benchmarks/stg.py``), in float32:
+How 440,000 steps, their noise and their statistics take about 0.012 s of one core that has AVX2
+(``python benchmarks/stg.py``), in float32:
 
 - All that depends on a neuron's voltage alone (14 steady states and 12 time constants with their
   exponentials) is read from a table, by quadratic interpolation (``table``). The numbers of one row
@@ -13,7 +13,7 @@ benchmarks/stg.py``), in float32:
   processor with vectors of 512 bits, and needs twice as many instructions on 256 bits.
 - What a step adds to V, Ca and the gates is summed with compensation (Kahan): a plain float32 sum
   loses the small steps of slow gates, enough to move a burst by a spike in two of eleven reference
-  circuits. It costs 1.4 ms.
+  circuits. It costs a tenth of the time.
 - Spikes, bursts and plateaus are found while the chunk of the trace that holds them is in the cache
   (``events``); only their times are kept.
 - Simulations that cannot become valid, or look as if, are given up, and their lane refilled; the
@@ -53,6 +53,7 @@ def stg(
     temperature: float = REFERENCE_TEMPERATURE,
     noise: bool = True,
     abandon: bool = True,
+    integrator: str = "compiled",
 ) -> Model:
     """The pyloric network as a model, with the measurements of a crab as ``targets``.
 
@@ -62,6 +63,7 @@ def stg(
         temperature: K.
         noise: whether noise currents drive the neurons.
         abandon: whether to give up hopeless simulations early; see ``simulate``.
+        integrator: ``"compiled"`` for the CPU, or ``"jax"`` for a GPU; the second gives up none.
 
     Raises:
         ValueError: if an option does not fit.
@@ -73,12 +75,20 @@ def stg(
         )
     columns = STATISTICS[order][:statistics]
     options = {"temperature": float(temperature), "noise": bool(noise)}
-    simulator = partial(
-        simulate, statistics=statistics, order=order, abandon=bool(abandon), **options
-    )
+    chosen = {"statistics": statistics, "order": order, **options}
+    if integrator == "compiled":
+        simulator = BatchSimulator(
+            partial(simulate, abandon=bool(abandon), **chosen), columns, block=512
+        )
+    elif integrator == "jax":
+        from lanternfish.models.stg import jax_scan
+
+        simulator = BatchSimulator(partial(jax_scan.simulate, **chosen), columns, block=4096)
+    else:
+        raise ValueError(f'Expected integrator "compiled" or "jax"; got {integrator!r}.')
     return Model(
         prior=PRIOR,
-        simulator=BatchSimulator(simulator, columns, block=256),
+        simulator=simulator,
         name="stg",
         targets={"prep_845_082": target(columns)},
         traces=partial(_traces, **options),

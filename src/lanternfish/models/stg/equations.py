@@ -48,6 +48,8 @@ SYNAPSES = (
     (1, 2, "glut"),  # LP -> PY
     (2, 1, "glut"),  # PY -> LP
 )
+V_THRESHOLD = -35.0  # mV, of every synapse; the pyloric package ignores its argument of this name
+DELTA = 5.0  # mV, likewise
 E_SYNAPSE = {"glut": -70.0, "chol": -80.0}  # mV
 K_SYNAPSE = {"glut": 40.0, "chol": 100.0}  # ms, 1 / k_-
 
@@ -134,13 +136,13 @@ def calcium_target(I_Ca):
 
 
 def s_inf(V, exp):
-    """Steady activation of a synapse, from the presynaptic voltage; V_th = -35 mV, Delta = 5 mV."""
-    return sigmoid(V + 35, -5, exp)
+    """Steady activation of a synapse, from the presynaptic voltage."""
+    return sigmoid(V - V_THRESHOLD, -DELTA, exp)
 
 
 def synapse_rate(V, K, exp):
-    """1 / tau_s = 1 / (K (1 - s_inf)) in 1/ms, with 1 / (1 - s_inf) written as 1 + e^((V+35)/5)."""
-    return (1 + exp((V + 35) / 5)) / K
+    """1 / tau_s = 1 / (K (1 - s_inf)) in 1/ms, as (1 + e^((V - V_th) / Delta)) / K."""
+    return (1 + exp((V - V_THRESHOLD) / DELTA)) / K
 
 
 def q10(factor, temperature):

@@ -120,10 +120,10 @@ def random_bits(i, key0, key1):
     return hash_round(hash_round(x, 15, 0x31848BAB), 14, 1)
 
 
-def normals(first, pairs: int, key0, key1, dtype):
+def normals(first, pairs: int, keys, dtype):
     """Pairs first, first + 1, ... of each key's stream of standard normals, shape (2 pairs, n)."""
     c = 2 * (first + jnp.arange(pairs, dtype=jnp.uint32))[:, None]
-    one, two = random_bits(c, key0, key1), random_bits(c + 1, key0, key1)
+    one, two = random_bits(c, *keys), random_bits(c + 1, *keys)
     u = ((one >> 8).astype(dtype) + 0.5) * 2.0**-24
     v = ((two >> 8).astype(dtype) + 0.5) * 2.0**-24 - 0.5
     radius = jnp.sqrt(-2 * jnp.log(u)) * jnp.where(one & 1, -1, 1)
@@ -136,7 +136,7 @@ def chunk(carry, clock, g, g_syn, keys, noise, temperature):
     dtype = g.dtype
     shape = (STEPS, 3, g.shape[2])
     if noise:
-        drawn = normals((clock * 3 // 2).astype(jnp.uint32), 3 * STEPS // 2, *keys, dtype)
+        drawn = normals((clock * 3 // 2).astype(jnp.uint32), 3 * STEPS // 2, keys, dtype)
         current = eq.NOISE * drawn.reshape(shape)
     else:
         current = jnp.zeros(shape, dtype)

@@ -1,4 +1,4 @@
-"""One time step of the pyloric network, for eight simulations at a time, in float32.
+"""One time step of the pyloric network, for sixteen simulations at a time, in float32.
 
 Every right-hand side uses the step before: exponential Euler for V, Ca and the gates, forward Euler
 for the synapses. A step has two halves, which lay the same numbers out in two ways.
@@ -6,8 +6,9 @@ for the synapses. A step has two halves, which lay the same numbers out in two w
 Gates: one neuron of one simulation is a vector over its gates, because all of them are read from
 one row of the table of its voltage (see ``table``). Eight such vectors, one per simulation, are
 then transposed.
-Membrane: one neuron of eight simulations is a vector over the simulations: currents, calcium,
-reversal potential, noise, the new voltage.
+Membrane: one neuron of all simulations is a vector over the simulations: currents, calcium,
+reversal potential, noise, the new voltage. Its chains of dependent operations are long; sixteen
+simulations are two chains on registers of eight, which the processor overlaps.
 
 No operation mixes simulations, and none is approximated differently on some lane, so the bits of a
 simulation depend on its parameters and its seed only.
@@ -41,11 +42,11 @@ from lanternfish.models.stg.table import ROW, ROWS, ROWS_PER_MV, V_MIN, aligned
 F = np.float32
 LANES = 8
 WIDTH = 16  # simulations side by side
-STEPS = 80
-HISTORY = 24  # samples of the chunk before that a look needs
+STEPS = 80  # of a chunk, between two looks at the traces
+HISTORY = 24  # samples before the chunk that a look needs
 
 inline = njit(**EXACT, forceinline=True)
-load_wide = loader(WIDTH)  # the membrane of all simulations at once: two chains to overlap
+load_wide = loader(WIDTH)
 calcium_gate = inline(eq.calcium_gate)
 calcium_reversal = inline(eq.calcium_reversal)
 calcium_target = inline(eq.calcium_target)
@@ -69,7 +70,7 @@ C_CA = CHOL + WIDTH  # from here on: what one half of a step hands to the next
 TOTAL = C_CA + 3 * WIDTH
 DRIVEN = TOTAL + 3 * WIDTH
 S = DRIVEN + 3 * WIDTH
-V_REST = S + 3 * WIDTH
+V_REST = S + 3 * WIDTH  # from here on: what rounding left out of V, Ca, m and h
 CA_REST = V_REST + 3 * WIDTH
 M_REST = CA_REST + 3 * WIDTH
 H_REST = M_REST + 24 * WIDTH
@@ -202,7 +203,7 @@ def synapse_step(state, constants):
     """Add the synaptic conductances of all simulations, and move the cholinergic one on."""
     s0, s1 = load_wide(state, S), load_wide(state, S + WIDTH)
     s2, chol = load_wide(state, S + 2 * WIDTH), load_wide(state, CHOL)
-    u = fast_exp((load_wide(state, VOLTAGE) - F(-35.0)) * F(0.2))
+    u = fast_exp((load_wide(state, VOLTAGE) - F(eq.V_THRESHOLD)) * F(1 / eq.DELTA))
     g = G_SYNAPSE
     add_synapse(state, 0, load_wide(state, g + 4 * WIDTH) * s1, load_wide(state, CHOL) * F(0.0))
     glut = fma(load_wide(state, g), s0, load_wide(state, g + 6 * WIDTH) * s2)
@@ -216,7 +217,7 @@ def synapse_step(state, constants):
 
 @inline
 def calcium_step(state, constants, i):
-    """Add the calcium current of eight simulations, and move their calcium on."""
+    """Add the calcium current of all simulations, and move their calcium on."""
     V, Ca = load_wide(state, VOLTAGE + i), load_wide(state, CALCIUM + i)
     c_ca = load_wide(state, C_CA + i)
     e_ca = calcium_reversal(Ca, constants.nernst, fast_log)
@@ -232,7 +233,7 @@ def calcium_step(state, constants, i):
 
 @inline
 def voltage_step(state, constants, i, noise):
-    """Move the voltages of eight simulations on, and find their rows of the table."""
+    """Move the voltages of all simulations on, and find their rows of the table."""
     V, total = load_wide(state, VOLTAGE + i), load_wide(state, TOTAL + i)
     driven = load_wide(state, DRIVEN + i) + noise
     rate = total * constants.dt_per_c

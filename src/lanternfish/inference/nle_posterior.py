@@ -1,0 +1,203 @@
+"""The posterior that NLE learns: prior times likelihood times chance of validity.
+
+    log p(theta | x_o) = log p(theta) + log P(valid | theta) + log q(x_o | theta, valid) - log Z
+
+with q a conditional flow over statistics and P(valid | theta) a classifier. Samples are the ends of
+chains (``chains``) that start at kept ones. Z, the evidence, comes from bridge sampling (Meng &
+Wong 1996) between the samples and a normal fitted to half of them, in unbounded space.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import paramax
+from jaxtyping import Array
+from scipy.special import logsumexp
+
+from lanternfish import flows
+from lanternfish.core import Column, Folder, Observation, Posterior, Prior, Table
+from lanternfish.core.posterior_files import read_common, write_common
+from lanternfish.core.prior import key_data
+from lanternfish.core.seeds import check_seed, mix
+from lanternfish.inference.chains import beyond_normal, log_prior, walk
+from lanternfish.inference.npe_posterior import Constant
+from lanternfish.inference.validity import Validity
+from lanternfish.inference.weights import read_weights, write_weights
+
+_BLOCK = 1024
+_FURTHER_STEPS = 50  # from a kept sample to a new one
+_BRIDGE_STEPS = 200
+
+
+class Likelihood(eqx.Module):
+    """log q(x | theta, valid) + log P(valid | theta), up to a constant, at unbounded points z."""
+
+    flow: flows.ConditionalFlow
+    scaling: flows.Scaling
+    validity: Validity | None
+
+    def __call__(self, z: Array, x: Array) -> Array:
+        value = self.flow.log_prob(self.scaling(x), z)
+        return value if self.validity is None else value + self.validity.log_chance(z)
+
+
+@dataclass(frozen=True)
+class NLEPosterior(Posterior):
+    """p(theta | x_o) by a learned likelihood.
+
+    Attributes:
+        prior: of the model.
+        statistics: columns of x.
+        observation: the x that it is conditioned on.
+        likelihood: the trained likelihood.
+        architecture: what its flow is made of.
+        pool: samples in unbounded space, (m, d), from which chains start.
+    """
+
+    prior: Prior
+    statistics: tuple[Column, ...]
+    observation: Observation
+    likelihood: Likelihood
+    architecture: flows.Architecture
+    pool: np.ndarray
+    kind = "nle"
+
+    @cached_property
+    def _parts(self) -> tuple:
+        x = jnp.asarray(self.observation.array_for(self.statistics), jnp.float32)
+        return paramax.unwrap(self.likelihood), Constant(self.prior), x
+
+    def sample(self, n: int, seed: int = 0) -> Table:
+        """Ends of ``n`` chains of a fixed number of steps, each from another kept sample."""
+        check_seed(seed)
+        if n < 0:
+            raise ValueError(f"Expected n of at least 0; got {n}.")
+        seeds = mix(mix(np.uint64(seed)) + np.arange(n, dtype=np.uint64))
+        starts = self.pool[(mix(np.uint64(seed)) + np.arange(n, dtype=np.uint64)) % len(self.pool)]
+        return Table(self.from_unbounded(self.chains(starts, seeds)), self.parameters)
+
+    def chains(self, starts: np.ndarray, seeds: np.ndarray, steps: int = _FURTHER_STEPS):
+        """Ends in unbounded space, (n, d), of chains from starts (n, d) with seeds (n,) uint64."""
+        ends = [np.zeros((0, len(self.prior)))]
+        for at in range(0, len(seeds), _BLOCK):
+            part = slice(at, at + _BLOCK)
+            size = len(seeds[part])
+            padded = np.resize(starts[part], (_BLOCK, starts.shape[1])).astype(np.float32)
+            words = np.resize(key_data(seeds[part]), (_BLOCK, 2))
+            ends.append(np.asarray(_chains(*self._parts, padded, words, steps))[:size])
+        return np.concatenate(ends)
+
+    def from_unbounded(self, z: np.ndarray) -> np.ndarray:
+        """Parameters (n, d), inside the prior's bounds."""
+        theta = np.asarray(jax.vmap(self.prior.bijection.transform)(jnp.asarray(z)), np.float64)
+        return np.clip(theta, self.prior.low, self.prior.high)
+
+    @cached_property
+    def log_evidence(self) -> float:
+        """log Z: the density of x_o under the prior, in units of the scaled statistics."""
+        half = len(self.pool) // 2
+        mean, covariance = self.pool[:half].mean(axis=0), np.atleast_2d(np.cov(self.pool[:half].T))
+        root = np.linalg.cholesky(covariance + 1e-6 * np.eye(len(mean)))
+        normal = np.random.default_rng(0).normal(size=(max(half, 2_000), len(mean)))
+        ratios = []
+        for z in (self.pool[half:], mean + normal @ root.T):
+            joint = np.asarray(_joints(*self._parts, jnp.asarray(z, jnp.float32)), np.float64)
+            white = np.linalg.solve(root, (z - mean).T)
+            guide = -0.5 * np.sum(white**2, axis=0) - np.sum(np.log(np.diag(root)))
+            ratios.append(joint - guide + 0.5 * len(mean) * np.log(2 * np.pi))
+        return bridge(*ratios)
+
+    def log_density(self, theta: Array) -> Array:
+        return _log_density(*self._parts, theta) - self.log_evidence
+
+    @cached_property
+    def _rows(self):
+        parts = self._parts
+        shift = self.log_evidence
+        return lambda theta: _densities(*parts, theta) - shift, partial(_gradients, *parts)
+
+    def at(self, observation: Observation) -> NLEPosterior:
+        raise ValueError(
+            "Expected an amortised posterior, trained with NPE(rounds=1); got a likelihood "
+            "trained around one observation: call infer for the new one."
+        )
+
+    def write(self, folder: Folder) -> None:
+        write_weights(folder, "posterior.safetensors", self.likelihood)
+        folder.write_arrays("pool.npz", {"pool": self.pool})
+        details = {
+            "architecture": asdict(self.architecture),
+            "validity": self.likelihood.validity is not None,
+        }
+        write_common(folder, self, details)
+
+
+def bridge(of_samples: np.ndarray, of_guide: np.ndarray) -> float:
+    """log Z from log (unnormalised density / guide density) at samples of both.
+
+    The fixed point of Meng & Wong (1996), equation 4.1, with l = exp(ratio):
+
+        Z = mean_guide[ l / (s1 l + s2 Z) ] / mean_samples[ 1 / (s1 l + s2 Z) ]
+    """
+    n1, n2 = len(of_samples), len(of_guide)
+    log_s1, log_s2 = np.log(n1 / (n1 + n2)), np.log(n2 / (n1 + n2))
+    log_z = float(np.median(of_samples))
+    for _ in range(_BRIDGE_STEPS):
+        below_guide = np.logaddexp(log_s1 + of_guide, log_s2 + log_z)
+        below_samples = np.logaddexp(log_s1 + of_samples, log_s2 + log_z)
+        above = logsumexp(of_guide - below_guide) - np.log(n2)
+        log_z = float(above - (logsumexp(-below_samples) - np.log(n1)))
+    return log_z
+
+
+@eqx.filter_jit
+def _chains(likelihood, constant: Constant, x, starts, words, steps: int) -> Array:
+    prior = constant.prior
+
+    def one(z, word):
+        key = jr.fold_in(jr.wrap_key_data(word, impl="threefry2x32"), 3)
+        return walk(lambda z: likelihood(z, x) + beyond_normal(prior, z), z, key, steps)
+
+    return jax.vmap(one)(starts, words)
+
+
+@eqx.filter_jit
+def _joints(likelihood, constant: Constant, x, z) -> Array:
+    return jax.vmap(lambda row: likelihood(row, x) + log_prior(constant.prior, row))(z)
+
+
+def _log_density(likelihood, constant: Constant, x, theta) -> Array:
+    z = constant.prior.bijection.inverse(theta)
+    return likelihood(z, x) + constant.prior.log_density(theta)
+
+
+@eqx.filter_jit
+def _densities(likelihood, constant: Constant, x, theta) -> Array:
+    return jax.vmap(lambda row: _log_density(likelihood, constant, x, row))(theta)
+
+
+@eqx.filter_jit
+def _gradients(likelihood, constant: Constant, x, theta) -> Array:
+    return jax.vmap(jax.grad(lambda row: _log_density(likelihood, constant, x, row)))(theta)
+
+
+def read(folder: Folder, prior: Prior | None = None) -> NLEPosterior:
+    """The posterior stored in a folder; the entry point ``nle`` of ``lanternfish.posteriors``."""
+    common, details = read_common(folder, prior)
+    architecture = flows.Architecture(**details["architecture"])
+    d, k = len(common["prior"]), len(common["statistics"])
+    validity = Validity(jr.key(0), d) if details["validity"] else None
+    empty = Likelihood(flows.empty(architecture, k, d), flows.blank_scaling(k), validity)
+    return NLEPosterior(
+        likelihood=read_weights(folder, "posterior.safetensors", empty),
+        architecture=architecture,
+        pool=folder.read_arrays("pool.npz")["pool"],
+        **common,
+    )
