@@ -82,7 +82,7 @@ def baseline(theta, seeds, steps: int):
     from lanternfish.models.stg import jax_scan
 
     def run():
-        jax_scan.voltage(theta, seeds, steps)
+        np.asarray(jax_scan.voltage(theta, seeds, steps))
 
     return run
 

@@ -49,7 +49,7 @@ MISTAKES = {
     ),
     "refused option": (
         'model = "my_model.py:build"\n[model_options]\noutputs = 3',
-        ["Expected outputs of 2; got 3."],
+        ["model_options: Expected outputs of 2; got 3."],
     ),
     "options are a table": (
         HEAD + "model_options = 3",

@@ -9,6 +9,7 @@ import pytest
 import stg_oracle as oracle
 
 from lanternfish.models.stg import STATISTICS, TARGETS, compiled, prior, simulate, stg, voltage
+from lanternfish.models.stg import table as tables
 from lanternfish.models.stg.statistics import COUNTS, NAMES
 
 DATA = Path(os.environ.get("LANTERNFISH_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -16,6 +17,7 @@ DATA = Path(os.environ.get("LANTERNFISH_DATA", Path(__file__).parents[3] / "shar
 V_TOLERANCE = 1e-3  # mV, over the first 100 ms of the reference circuits
 STATISTICS_TOLERANCE = 5e-3  # relative: a plateau is counted in steps of 0.25 ms, of about 50 ms
 STEP_TOLERANCE = 2e-4  # mV in 20 ms: 800 steps of the table's 3e-6 and of a last bit of 4e-6 mV
+TABLE_TOLERANCE = 5e-6  # relative
 SE = 5  # standard errors that a mean may lie off in a test of chance
 
 
@@ -250,6 +252,23 @@ def test_bad_input(arguments, options, sentence):
 def test_bad_times_of_traces():
     with pytest.raises(ValueError, match="Expected t_start <= t_end"):
         voltage(np.zeros((1, 31)), [0], t_start=20, t_end=10)
+
+
+def test_table_between_its_nodes():
+    V = np.random.default_rng(0).uniform(-110, 130, 20_000)
+    position = (V - tables.V_MIN) * tables.ROWS_PER_MV
+    row, x = position.astype(int), position % 1
+    parts = tables.table(0.025, 283.0).reshape(-1, 3, 24).astype(float)[row]
+    found = parts[:, 0] + x[:, None] * (parts[:, 1] + x[:, None] * parts[:, 2])
+    expected = tables.gates(V, 0.025, 283.0).T
+    kink = np.isclose(expected, 1, atol=0.05)  # where s begins to follow at once
+    error = np.abs(found / expected - 1)
+    assert error[~kink].max() < TABLE_TOLERANCE
+
+
+def test_unknown_integrator():
+    with pytest.raises(ValueError, match='Expected integrator "compiled" or "jax"'):
+        stg(integrator="euler")
 
 
 def test_bad_model():

@@ -59,7 +59,7 @@ def test_statistics(circuits, double):
 def test_noise_is_the_compiled_noise():
     seeds = np.arange(5)
     arrays = jax_scan._arrays(np.zeros((5, 31)), seeds.astype(np.uint64), 283.0)
-    drawn = np.asarray(jax_scan.normals(np.uint32(0), 60, *arrays[2], np.float32))
+    drawn = np.asarray(jax_scan.normals(np.uint32(0), 60, arrays[2], np.float32))
     expected = compiled.noise_current(seeds, 40).transpose(2, 1, 0).reshape(120, 5) / 0.001
     assert np.abs(drawn - expected).max() < 1e-5
 

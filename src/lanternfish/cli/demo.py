@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 MODEL, TARGET = "stg", "prep_845_082"
 DEMO = {"name": "NLE", "simulations": 42_000, "rounds": 7, "first_round": 0.7}
+OPTIONS = {"statistics": 15}  # without plateaus: the crab shows none, and most circuits neither
 OUT = Path("runs/crab")
 
 
@@ -18,5 +19,11 @@ def demo_study(simulations: int, rounds: int, seed: int) -> Study:
     from lanternfish.cli.study_file import study_of
 
     method = {**DEMO, "simulations": simulations, "rounds": rounds}
-    values = {"model": MODEL, "target": TARGET, "method": method, "seed": seed}
+    values = {
+        "model": MODEL,
+        "model_options": OPTIONS,
+        "target": TARGET,
+        "method": method,
+        "seed": seed,
+    }
     return study_of(values, Path.cwd(), "demo")

@@ -12,7 +12,7 @@ import jax
 
 def keep_compilations() -> None:
     """Turn the persistent cache on, unless somebody has decided about it."""
-    if jax.config.jax_compilation_cache_dir is not None:
+    if jax.config.values["jax_compilation_cache_dir"] is not None:
         return
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     jax.config.update("jax_compilation_cache_dir", str(Path(home) / "lanternfish" / "jax"))

@@ -12,7 +12,7 @@ from functools import cached_property, partial
 
 import jax
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, ArrayLike
 
 from lanternfish.core.files import Folder
 from lanternfish.core.prior import Prior
@@ -53,7 +53,7 @@ class Posterior(abc.ABC):
         """Store the posterior as JSON and safetensors."""
 
     @cached_property
-    def _rows(self) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+    def _rows(self) -> tuple[Callable[[ArrayLike], Array], Callable[[ArrayLike], Array]]:
         """Compiled log density and gradient of rows (n, d)."""
         return jax.jit(jax.vmap(self.log_density)), jax.jit(jax.vmap(jax.grad(self.log_density)))
 

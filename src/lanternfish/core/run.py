@@ -74,7 +74,7 @@ class Run:
         if not folder.exists("simulations"):
             folder.write_arrays("simulations.npz", self.simulations.arrays())
         plain = {name: getattr(self, name) for name in _PLAIN}
-        folder.write_json("run.json", {"format": FORMAT, **_finite(plain)})
+        folder.write_json("run.json", _finite({"format": FORMAT, **plain}))
         return folder
 
     @classmethod

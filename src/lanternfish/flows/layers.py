@@ -12,6 +12,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -22,6 +24,8 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array
 
 from lanternfish.flows import spline
+
+NO_CONDITION: Any = None  # FlowJAX's default; layers here always get a condition
 
 
 class SplineCoupling(AbstractBijection):
@@ -52,12 +56,12 @@ class SplineCoupling(AbstractBijection):
         out = self.network(jnp.concatenate([held, condition]))
         return out.reshape(-1, self.shape[0] - self.passing)
 
-    def transform_and_log_det(self, x, condition=None):
+    def transform_and_log_det(self, x: Array, condition: Array = NO_CONDITION):
         held, moved = x[: self.passing], x[self.passing :]
         moved, log_det = spline.forward(moved, self._raw(held, condition), self.bound)
         return jnp.concatenate([held, moved]), jnp.sum(log_det)
 
-    def inverse_and_log_det(self, y, condition=None):
+    def inverse_and_log_det(self, y: Array, condition: Array = NO_CONDITION):
         held, moved = y[: self.passing], y[self.passing :]
         moved, log_det = spline.inverse(moved, self._raw(held, condition), self.bound)
         return jnp.concatenate([held, moved]), jnp.sum(log_det)
@@ -94,11 +98,11 @@ class AffineAutoregressive(AbstractBijection):
         shift, raw = jnp.split(self.network(jnp.concatenate([x, condition])), 2)
         return shift, 3.0 * jnp.tanh(raw / 3.0)
 
-    def transform_and_log_det(self, x, condition=None):
+    def transform_and_log_det(self, x: Array, condition: Array = NO_CONDITION):
         shift, log_scale = self._shift_and_log_scale(x, condition)
         return (x - shift) * jnp.exp(-log_scale), -jnp.sum(log_scale)
 
-    def inverse_and_log_det(self, y, condition=None):
+    def inverse_and_log_det(self, y: Array, condition: Array = NO_CONDITION):
         def one_more(x, _):
             shift, log_scale = self._shift_and_log_scale(x, condition)
             return y * jnp.exp(log_scale) + shift, None
@@ -164,10 +168,10 @@ class LinearGaussian(AbstractBijection):
     def _whitening(self) -> Array:
         return jnp.tril(self.lower, -1) + jnp.diag(jnp.exp(self.log_diagonal))
 
-    def transform_and_log_det(self, x, condition=None):
+    def transform_and_log_det(self, x: Array, condition: Array = NO_CONDITION):
         residual = x - self.matrix @ condition - self.offset
         return self._whitening() @ residual, jnp.sum(self.log_diagonal)
 
-    def inverse_and_log_det(self, y, condition=None):
+    def inverse_and_log_det(self, y: Array, condition: Array = NO_CONDITION):
         residual = solve_triangular(self._whitening(), y, lower=True)
         return residual + self.matrix @ condition + self.offset, -jnp.sum(self.log_diagonal)

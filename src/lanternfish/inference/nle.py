@@ -105,7 +105,8 @@ class _Rounds:
         self.history: list[dict] = []
 
     def run(self) -> Fitted:
-        proposal = starts = posterior = None
+        proposal, posterior = None, None
+        starts = np.zeros((0, len(self.study.model.prior)))
         for number, budget in enumerate(self.method.budgets, start=1):
             place, first = (number, self.method.rounds), len(self.simulations)
             new = simulate_round(self.study, place, budget, first, proposal)
@@ -118,7 +119,7 @@ class _Rounds:
                 posterior = self._posterior(number, new, starts)
                 proposal, starts = _Chaining(posterior), posterior.pool
             else:
-                self.history.append(round_history({**_NO_CURVES}, new))
+                self.history.append(round_history(_NO_CURVES, new))
         assert posterior is not None  # the last round always trains
         return Fitted(posterior, self.simulations, {"rounds": self.history})
 

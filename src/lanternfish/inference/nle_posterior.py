@@ -70,7 +70,7 @@ class NLEPosterior(Posterior):
     kind = "nle"
 
     @cached_property
-    def _parts(self) -> tuple:
+    def _parts(self) -> tuple[Likelihood, Constant, Array]:
         x = jnp.asarray(self.observation.array_for(self.statistics), jnp.float32)
         return paramax.unwrap(self.likelihood), Constant(self.prior), x
 

@@ -22,13 +22,13 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import paramax
-from jaxtyping import Array
+from jaxtyping import Array, ArrayLike
 
 from lanternfish import flows
 from lanternfish.core import Column, Folder, Observation, Posterior, Prior, Table
 from lanternfish.core.posterior_files import read_common, write_common
 from lanternfish.core.prior import key_data
-from lanternfish.core.seeds import check_seed, mix
+from lanternfish.core.seeds import mix, stream
 from lanternfish.inference.validity import Validity
 from lanternfish.inference.weights import read_weights, write_weights
 
@@ -72,7 +72,6 @@ class NPEPosterior(Posterior):
 
     def sample(self, n: int, seed: int = 0) -> Table:
         """Draws of the flow, and new draws, up to ``TRIES`` times, for those in the dead region."""
-        check_seed(seed)
         if n < 0:
             raise ValueError(f"Expected n of at least 0; got {n}.")
         samples = np.zeros((n, len(self.prior)))
@@ -80,16 +79,14 @@ class NPEPosterior(Posterior):
         for attempt in range(TRIES):
             if not len(missing):
                 break
-            drawn, alive = self._draw(
-                len(missing), mix(np.uint64(seed % 2**63)) + np.uint64(attempt)
-            )
+            drawn, alive = self._draw(len(missing), stream(seed, f"attempt {attempt}"))
             samples[missing] = drawn
             missing = missing[~alive]
         return Table(np.clip(samples, self.prior.low, self.prior.high), self.parameters)
 
-    def _draw(self, n: int, seed: np.uint64) -> tuple[np.ndarray, np.ndarray]:
+    def _draw(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """n draws of the flow, and whether each lies where simulations are valid."""
-        return self._draw_seeded(mix(seed + np.arange(n, dtype=np.uint64)))
+        return self._draw_seeded(mix(np.uint64(seed) + np.arange(n, dtype=np.uint64)))
 
     def draw_at(self, seeds: np.ndarray) -> np.ndarray:
         """One draw of the flow for each seed (n,) uint64; shape (n, d)."""
@@ -109,7 +106,7 @@ class NPEPosterior(Posterior):
         """Log of the share of the flow's mass that lies where simulations are valid."""
         if self.validity is None:
             return 0.0
-        alive = self._draw(_MASS_DRAWS, np.uint64(0))[1]
+        alive = self._draw(_MASS_DRAWS, 0)[1]
         return float(np.log(max(alive.mean(), 1 / _MASS_DRAWS)))
 
     def log_density(self, theta: Array) -> Array:
@@ -167,10 +164,10 @@ def _gradients(parts, constant: Constant, x: Array, theta: Array) -> Array:
 
 
 @eqx.filter_jit
-def _draws(flow, validity, constant: Constant, x: Array, words: Array) -> tuple[Array, Array]:
+def _draws(flow, validity, constant: Constant, x: Array, words: ArrayLike) -> tuple[Array, Array]:
     def one(word):
         z = flow.sample(jr.wrap_key_data(word, impl="threefry2x32"), x)
-        alive = True if validity is None else validity.allows(z)
+        alive = jnp.asarray(True) if validity is None else validity.allows(z)
         return constant.prior.bijection.transform(z), alive
 
     return jax.vmap(one)(words)

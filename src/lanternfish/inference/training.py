@@ -72,9 +72,9 @@ class Training:
 class Pairs(NamedTuple):
     """Training pairs: z (n, d), c (n, k), weight (n,)."""
 
-    z: np.ndarray
-    c: np.ndarray
-    weight: np.ndarray
+    z: Any
+    c: Any
+    weight: Any
 
 
 class State(NamedTuple):
@@ -298,8 +298,14 @@ def _describe(state: State, settings: Training, seconds_an_epoch: float) -> Epoc
     ahead = (settings.cuts - int(state.cuts) + 1) * settings.patience - int(state.waited)
     ahead = max(0, min(ahead, settings.max_epochs - int(state.epoch)))
     number = int(state.epoch)
-    losses = (float(a) for a in (state.train_loss, state.loss, state.best_loss))
-    return Epoch(number, *losses, number / (number + ahead), ahead * seconds_an_epoch)
+    return Epoch(
+        number=number,
+        train=float(state.train_loss),
+        validation=float(state.loss),
+        best=float(state.best_loss),
+        share=number / (number + ahead),
+        seconds_left=ahead * seconds_an_epoch,
+    )
 
 
 def _write(folder: Folder, state: State, curves) -> None:

@@ -139,26 +139,20 @@ def conductances(theta: np.ndarray, temperature: float) -> np.ndarray:
         return np.concatenate([membrane, synapses], axis=1).astype(np.float32)
 
 
-def run(theta, seeds, plan, temperature) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def run(theta, seeds, plan, temperature) -> integrate.Results:
     """All statistics and counts (n, 25), weights (n,), and how many steps each took (n,)."""
     n = len(theta)
-    g = conductances(theta, temperature)
-    x, weights, steps = np.full((n, SIZE), np.nan), np.ones(n), np.zeros(n, np.int64)
+    results = integrate.Results(np.full((n, SIZE), np.nan), np.ones(n), np.zeros(n, np.int64))
     block = kernel.block()
-    integrate.run(
-        g,
-        seeds,
+    machine = integrate.Machine(
         block,
         block.state.view(np.int32),
         events(plan.end - plan.begin, DT),
         table(DT, float(temperature)),
         kernel.constants(DT, temperature, plan.noisy),
-        plan,
-        x,
-        weights,
-        steps,
     )
-    return x, weights, steps
+    integrate.run(conductances(theta, temperature), seeds, machine, plan, results)
+    return results
 
 
 def voltage(

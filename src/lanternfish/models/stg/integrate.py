@@ -17,7 +17,7 @@ from numba import njit
 
 from lanternfish.models.kernels import EXACT, seed_key, uniform
 from lanternfish.models.stg import equations as eq
-from lanternfish.models.stg.events import NONE, clear, detect, finish
+from lanternfish.models.stg.events import EDGE, NONE, clear, detect, end_burst, finish
 from lanternfish.models.stg.kernel import (
     CA_REST,
     CALCIUM,
@@ -46,11 +46,16 @@ START_ROW = int(START) * ROW
 START_X = START - int(START)
 START_GATE = eq.calcium_gate(eq.CA_START)
 IDLE = -1
+LAG = EDGE + 1  # samples at the end of a chunk in which a spike may yet be found
 ROULETTE = np.uint32(0xFFFF0000)  # the numbers of the noise stream from here on decide
 
 # In samples: begin and end of the analysed trace, the gap between bursts, their shortest length.
 # dt in ms. checks: times of the roulette; survival: its p.
 Plan = namedtuple("Plan", "begin end gap threshold dt noisy proof checks survival")
+# What a run works on; rows is the block's state read as int32.
+Machine = namedtuple("Machine", "block rows events table constants")
+# Filled by a run: statistics (n, 25), importance weights (n,) and steps done (n,).
+Results = namedtuple("Results", "x weights steps")
 
 
 @njit(**EXACT)
@@ -87,11 +92,19 @@ def keep_history(trace):
 
 
 @njit(**EXACT)
+def end_old_bursts(events, lane, now, plan):
+    """End the bursts whose last spike lies a gap back: no later spike can belong to them."""
+    for j in range(3):
+        if events.first[lane, j] != NONE and now - LAG - events.last[lane, j] >= plan.gap:
+            end_burst(events, lane, j, plan.threshold)
+
+
+@njit(**EXACT)
 def failed_periods(events, lane):
     """How many cycle periods are over and not triphasic, whatever comes.
 
-    A period is judged when each neuron's burst under way, if any, began after its end, for then
-    the bursts in it are final.
+    A period is judged when no burst that is under way began before its end, for then the bursts in
+    it are final.
     """
     n = events.n_bursts[lane, 0]
     failed = 0
@@ -112,12 +125,12 @@ def failed_periods(events, lane):
 def is_lost(events, lane, now, plan):
     """Whether a simulation is invalid for certain: more periods failed than 10 % of all can be.
 
-    A further period takes a burst longer than the threshold and a gap. Of two periods more than
-    there is room for, one is under way, and one rounds up.
+    A further burst takes more than the threshold and a gap. Of the two bursts more than there is
+    room for, one is under way, and one rounds up.
     """
     failed = failed_periods(events, lane)
-    room = (plan.end - now) // (plan.gap + plan.threshold) + 2
-    return failed > (1 - TRIPHASIC) * (events.n_bursts[lane, 0] + room)
+    most = events.n_bursts[lane, 0] + (plan.end - now) // (plan.gap + plan.threshold) + 2
+    return most - failed < TRIPHASIC * most
 
 
 @njit(**EXACT)
@@ -134,8 +147,10 @@ def looks_hopeless(events, lane, plan):
 @njit(**EXACT)
 def gives_up(events, block, lane, now, plan, weight):
     """Whether to give a simulation up after the chunk that ends at sample ``now``; its weight."""
-    if plan.proof and now > plan.begin and is_lost(events, lane, now, plan):
-        return True, weight
+    if plan.proof and now > plan.begin:
+        end_old_bursts(events, lane, now, plan)
+        if is_lost(events, lane, now, plan):
+            return True, weight
     for k in range(len(plan.checks)):
         if now - STEPS < plan.checks[k] <= now and looks_hopeless(events, lane, plan):
             number = ROULETTE + np.uint32(k)
@@ -146,12 +161,14 @@ def gives_up(events, block, lane, now, plan, weight):
 
 
 @njit(**EXACT)
-def run(conductances, seeds, block, rows, events, table, constants, plan, x, weights, steps):
-    """Simulate every row of conductances (n, 31); fill x (n, 25), weights (n,) and steps (n,).
+def run(conductances, seeds, machine, plan, results):
+    """Simulate every row of conductances (n, 31), and fill the results.
 
     x comes filled with NaN; the row of a simulation that is given up stays so.
     """
     n = len(conductances)
+    block, events = machine.block, machine.events
+    x, weights, steps = results
     resident = np.full(WIDTH, IDLE)
     clock = np.zeros(WIDTH, np.int64)
     pairs = np.zeros(WIDTH, np.uint32)
@@ -159,15 +176,15 @@ def run(conductances, seeds, block, rows, events, table, constants, plan, x, wei
     while queued < n or busy > 0:
         for lane in range(WIDTH):
             if resident[lane] == IDLE and queued < n:
-                load(block, rows, lane, conductances[queued], seeds[queued])
+                load(block, machine.rows, lane, conductances[queued], seeds[queued])
                 clear(events, lane)
                 resident[lane], clock[lane] = queued, 0
                 queued += 1
                 busy += 1
             pairs[lane] = clock[lane] * 3 // 2
         if plan.noisy:
-            draw_noise(block, constants, pairs)
-        advance(block, table, constants)
+            draw_noise(block, machine.constants, pairs)
+        advance(block, machine.table, machine.constants)
         detect(events, block.trace, clock, plan)
         keep_history(block.trace)
         for lane in range(WIDTH):
