@@ -76,10 +76,13 @@ def _draw(axes: Axes, found: Mapping) -> None:
     if limits:
         axes.set_ylim(limits)
     else:
-        axes.text(0.5, 0.5, "no finite loss", transform=axes.transAxes, ha="center", fontsize=8)
+        text = "no finite loss" if len(train) else "not trained"
+        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", fontsize=8)
+        axes.set_yticks([])
     axes.set_xlim(-0.5, max(len(train), len(valid), 2) - 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    if limits:
+        axes.yaxis.set_major_locator(MaxNLocator(5))
 
 
 def _epochs(losses: np.ndarray) -> np.ndarray:

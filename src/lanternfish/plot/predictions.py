@@ -13,7 +13,7 @@ from lanternfish.core import Column, Observation, Table
 from lanternfish.plot import densities, inputs, style
 from lanternfish.plot.scales import Scale, number_text
 
-_TAIL = 0.005  # of the predictions beyond each end of an axis
+_TAIL = 0.02  # of the predictions beyond each end of an axis
 _FEW = 30  # predictions below which each is drawn
 
 
