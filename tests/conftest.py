@@ -1,6 +1,7 @@
 """What all tests share: the place of the recordings, and one small study."""
 
 import os
+import signal
 from pathlib import Path
 
 import jax
@@ -9,6 +10,10 @@ import numpy as np
 import pytest
 
 import lanternfish as lf
+
+# A suite started in the background inherits an ignored SIGINT, and so would the programs that tests
+# start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NOISE = 0.5  # sd of each statistic of the linear Gaussian model
 
