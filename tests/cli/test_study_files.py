@@ -93,7 +93,7 @@ MISTAKES = {
     "method is text": (HEAD + 'method = "NPE"', ["method: Expected a table", "got 'NPE'."]),
     "method's name": (
         HEAD + '[method]\nname = "NEP"',
-        ['method.name: Expected NPE; got "NEP": did you mean "NPE"?'],
+        ['method.name: Expected NPE, NLE; got "NEP": did you mean "NPE"?'],
     ),
     "method's key": (
         HEAD + "[method]\nsimulation = 10",

@@ -100,6 +100,19 @@ def test_model_describes_itself():
     assert described["statistics"] == [["rate", "Hz", ""]]
 
 
+def held_in_closure(scale, notebook):
+    def simulate(theta, rng):
+        notebook.append(1)
+        return scale * theta["a"]
+
+    return PythonSimulator(simulate, ("x",)).fingerprint
+
+
+def test_fingerprint_knows_what_a_closure_holds_but_not_its_notebook():
+    assert held_in_closure(1, []) == held_in_closure(1, [1, 2])
+    assert held_in_closure(1, []) != held_in_closure(2, [])
+
+
 def test_fingerprint_knows_source_names_and_bound_values():
     def other(theta, rng):
         return theta["b"]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from functools import partial
 
 import numpy as np
@@ -111,7 +111,7 @@ class BatchSimulator(Simulator):
 def _source(function: Callable, depth: int = 3) -> str:
     """Source text of a function and of the values that it holds, or the best there is."""
     if isinstance(function, partial):
-        given = _plain(function.args, depth) + _plain(sorted(function.keywords.items()), depth)
+        given = _plain((*function.args, *sorted(function.keywords.items())), depth)
         return _source(function.func, depth) + given
     name = getattr(function, "__qualname__", type(function).__qualname__)
     try:
@@ -123,8 +123,9 @@ def _source(function: Callable, depth: int = 3) -> str:
 
 def _captured(function: Callable, depth: int) -> str:
     """Values that a function holds: defaults and closure. Globals that it reads are not seen."""
-    cells = [c.cell_contents for c in getattr(function, "__closure__", None) or () if _filled(c)]
-    return _plain([getattr(function, "__defaults__", None) or (), cells], depth)
+    cells = getattr(function, "__closure__", None) or ()
+    held = tuple(cell.cell_contents for cell in cells if _filled(cell))
+    return _plain((getattr(function, "__defaults__", None) or (), held), depth)
 
 
 def _filled(cell) -> bool:
@@ -136,12 +137,17 @@ def _filled(cell) -> bool:
 
 
 def _plain(value, depth: int) -> str:
-    """Text of a value that is the same in every process (no addresses)."""
+    """Text of a value that is the same in every process; of what can change, only its type.
+
+    A list or a dictionary that a function holds may be its notebook, and no part of what it does.
+    """
     if isinstance(value, np.ndarray):
         return hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
-    if isinstance(value, list | tuple):
+    if isinstance(value, tuple):
         return "(" + ",".join(_plain(v, depth) for v in value) + ")"
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(tuple(vars(value).values()), depth)
     if callable(value):
         return _source(value, depth)
-    text = repr(value)
-    return type(value).__qualname__ if " at 0x" in text else text
+    plain = value is None or isinstance(value, bool | int | float | complex | str | bytes)
+    return repr(value) if plain else type(value).__qualname__
