@@ -132,7 +132,7 @@ def demo(
 
       lanternfish demo
       lanternfish demo --simulations 300000 --out runs/crab-large
-      lanternfish demo --simulations 5000 --rounds 2 --out runs/quick
+      lanternfish demo --simulations 15000 --rounds 4 --out runs/quick
     """
     with ending(debug, kept=partial(what_is_kept, out)):
         say(
