@@ -11,11 +11,13 @@ import pytest
 
 import lanternfish as lf
 
-# A suite started in the background inherits an ignored SIGINT, and so would the programs that tests
-# start and interrupt.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
 NOISE = 0.5  # sd of each statistic of the linear Gaussian model
+
+
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Ctrl-C raises in each test, whatever a test before, or a shell's background job, made of it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
