@@ -16,7 +16,7 @@ NOISE = 0.5  # sd of each statistic of the linear Gaussian model
 
 @pytest.fixture(autouse=True)
 def interruptible():
-    """Ctrl-C raises in each test, whatever a test before, or a shell's background job, made of it."""
+    """Ctrl-C raises in each test, whatever a test before or a background shell made of it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
