@@ -3,7 +3,7 @@
 The equations stand in ``equations``, the statistics' definitions in ``statistics``, the parameters'
 names, bounds and the measured targets in ``parameters``.
 
-How 440,000 steps, their noise and their statistics take about 0.012 s of one core that has AVX2
+How 440,000 steps, their noise and their statistics take 0.014 to 0.018 s of one busy core with AVX2
 (``python benchmarks/stg.py``), in float32:
 
 - All that depends on a neuron's voltage alone (14 steady states and 12 time constants with their
