@@ -121,7 +121,7 @@ def test_predictive_of_one_row_and_without_measurement(predictions):
 
 def curve(rounds, epochs=40):
     losses = (20 * np.exp(-np.arange(epochs) / 5) - 3).tolist()
-    one = {"train": losses, "valid": [v + 0.5 for v in losses], "best_epoch": epochs - 3}
+    one = {"train": losses, "validation": [v + 0.5 for v in losses], "best_epoch": epochs - 3}
     return {"rounds": [one | {"simulations": 10_000, "valid_fraction": 0.011}] * rounds}
 
 
@@ -135,16 +135,19 @@ def test_training(rounds):
     assert found.count("epoch") == rounds
     assert "loss (nats)" in found
     kept = figure.axes[0].lines[-1]
-    assert (kept.get_xdata()[0], kept.get_ydata()[0]) == (37, curve(1)["rounds"][0]["valid"][37])
+    assert (kept.get_xdata()[0], kept.get_ydata()[0]) == (
+        37,
+        curve(1)["rounds"][0]["validation"][37],
+    )
 
 
 ODD = {
-    "no epoch": {"train": [], "valid": [], "best_epoch": None},
-    "one epoch": {"train": [1.0], "valid": [2.0], "best_epoch": 0},
-    "constant": {"train": [1.0] * 5, "valid": [1.0] * 5, "best_epoch": 0},
-    "not finite": {"train": [np.nan, np.inf, 1.0], "valid": [np.nan] * 3, "best_epoch": 1},
-    "all NaN": {"train": [np.nan] * 3, "valid": [np.nan] * 3, "best_epoch": 1},
-    "explodes first": {"train": [1e8, 5, 4, 3], "valid": [1e9, 5, 4, 3], "best_epoch": 3},
+    "no epoch": {"train": [], "validation": [], "best_epoch": None},
+    "one epoch": {"train": [1.0], "validation": [2.0], "best_epoch": 0},
+    "constant": {"train": [1.0] * 5, "validation": [1.0] * 5, "best_epoch": 0},
+    "not finite": {"train": [np.nan, np.inf, 1.0], "validation": [np.nan] * 3, "best_epoch": 1},
+    "all NaN": {"train": [np.nan] * 3, "validation": [np.nan] * 3, "best_epoch": 1},
+    "explodes first": {"train": [1e8, 5, 4, 3], "validation": [1e9, 5, 4, 3], "best_epoch": 3},
 }
 
 

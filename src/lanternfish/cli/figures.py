@@ -62,8 +62,7 @@ def _pair(run: Run, samples: Table):
 def _training(run: Run):
     from lanternfish import plot
 
-    rounds = [{**r, "valid": r["validation"]} for r in run.history.get("rounds", [])]
-    return plot.training({"rounds": rounds})
+    return plot.training(run.history)
 
 
 def _predictive(run: Run, check: PredictiveCheck):

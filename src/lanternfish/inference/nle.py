@@ -17,7 +17,8 @@ needs no training.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -25,23 +26,13 @@ import jax.random as jr
 import numpy as np
 
 from lanternfish import flows
-from lanternfish.core import Simulations
-from lanternfish.core.seeds import mix, stream
+from lanternfish.core.seeds import mix
+from lanternfish.inference.method import Rounds, SequentialMethod
 from lanternfish.inference.nle_posterior import Likelihood, NLEPosterior
 from lanternfish.inference.npe_posterior import NPEPosterior
-from lanternfish.inference.progress import Progress, Stage
-from lanternfish.inference.rounds import (
-    Fitted,
-    Study,
-    check_budget,
-    round_history,
-    round_validity,
-    simulate_round,
-    split_budget,
-    training_pairs,
-    unbounded,
-)
-from lanternfish.inference.training import Pairs, Training, train
+from lanternfish.inference.progress import Progress
+from lanternfish.inference.rounds import Fitted, Study, training_pairs, unbounded
+from lanternfish.inference.training import Pairs, Training
 
 _STEPS = 150  # of a chain from a sample of the round before
 _POOL = 2_048
@@ -49,120 +40,83 @@ _JITTER = 0.05  # of a statistic's scale, where values repeat: a density cannot 
 
 
 @dataclass(frozen=True)
-class NLE:
+class NLE(SequentialMethod):
     """Sequential neural likelihood estimation.
 
     Args:
         simulations: budget over all rounds.
         rounds: how many; the first simulates from the prior.
-        first_round: share of the budget that the first round gets.
         density: ``"maf"``, ``"spline"`` or a ``flows.Architecture``, of x given theta.
         training: settings of the training loop.
+        first_round: share of the budget that the first round gets.
 
     >>> import lanternfish as lf
     >>> lf.NLE(simulations=40_000, rounds=6, first_round=0.75).budgets
     [30000, 2000, 2000, 2000, 2000, 2000]
     """
 
-    simulations: int = 10_000
     rounds: int = 5
-    first_round: float | None = None
-    density: str | flows.Architecture = "maf"
     training: Training = field(default_factory=lambda: Training(batch=100, decay=1e-3))
 
-    name = "NLE"
-
-    def __post_init__(self) -> None:
-        check_budget(self.simulations, self.rounds, self.first_round)
-        self.architecture  # noqa: B018  (names an unknown density at once)
-
-    @property
-    def architecture(self) -> flows.Architecture:
-        if isinstance(self.density, flows.Architecture):
-            return self.density
-        return flows.Architecture(kind=self.density, layers=3)  # type: ignore[arg-type]
-
-    @property
-    def budgets(self) -> list[int]:
-        """Simulations of each round."""
-        return split_budget(self.simulations, self.rounds, self.first_round)
-
-    def describe(self) -> dict:
-        """Hyperparameters, for the paper trail."""
-        return {"name": self.name, **asdict(replace(self, density=self.architecture))}
+    name: ClassVar[str] = "NLE"
+    layers: ClassVar[int] = 3
 
     def fit(self, study: Study) -> Fitted:
         """Run all rounds of a study."""
-        return _Rounds(self, study).run()
-
-
-class _Rounds:
-    """The rounds of one study."""
-
-    def __init__(self, method: NLE, study: Study) -> None:
-        self.method, self.study = method, study
-        self.simulations = Simulations.empty(study.model.parameters, study.model.statistics)
-        self.history: list[dict] = []
-
-    def run(self) -> Fitted:
-        proposal, posterior = None, None
-        starts = np.zeros((0, len(self.study.model.prior)))
-        for number, budget in enumerate(self.method.budgets, start=1):
-            place, first = (number, self.method.rounds), len(self.simulations)
-            new = simulate_round(self.study, place, budget, first, proposal)
-            self.simulations = self.simulations + new
+        rounds, proposal, posterior = Rounds(self, study), None, None
+        starts = np.zeros((0, len(study.model.prior)))
+        for number in range(1, self.rounds + 1):
+            rounds.simulate(number, proposal)
             if number == 1:
-                scout = self._scout()
+                scout = _scout(rounds)
                 proposal = _Scouting(scout)
-                starts = unbounded(self.study.model, scout.sample(_POOL, seed=0).array)
-            if number > 1 or self.method.rounds == 1:
-                posterior = self._posterior(number, new, starts)
+                starts = unbounded(study.model, scout.sample(_POOL, seed=0).array)
+            if number > 1 or self.rounds == 1:
+                posterior = self._learn(rounds, number, starts)
                 proposal, starts = _Chaining(posterior), posterior.pool
-            else:
-                self.history.append(round_history(_NO_CURVES, new))
         assert posterior is not None  # the last round always trains
-        return Fitted(posterior, self.simulations, {"rounds": self.history})
+        return Fitted(posterior, rounds.simulations, {"rounds": rounds.history})
 
-    def _scout(self) -> NPEPosterior:
-        """The linear Gaussian posterior."""
-        study, architecture = self.study, flows.Architecture("maf", layers=1, width=8, depth=1)
-        pairs = training_pairs(study.model, self.simulations)
-        flow = flows.build(jr.key(0), architecture, pairs.z, pairs.c)
-        model = study.model
-        return NPEPosterior(model.prior, model.statistics, study.target, flow, architecture, False)
-
-    def _posterior(self, number: int, new: Simulations, starts: np.ndarray) -> NLEPosterior:
-        study, method = self.study, self.method
-        stage = Stage("train", number, method.rounds)
-        pairs = training_pairs(study.model, self.simulations)
-        seed = stream(study.seed, f"fit{number}")
+    def _learn(self, rounds: Rounds, number: int, starts: np.ndarray) -> NLEPosterior:
+        study, seed = rounds.study, rounds.seed("fit", number)
+        pairs = training_pairs(study.model, rounds.simulations)
         scaling = flows.robust_scaling(pairs.c)
         x = _spread(np.asarray(jax.vmap(scaling)(jnp.asarray(pairs.c, jnp.float32))), seed)
-        flow = flows.build(jr.key(seed % 2**32), method.architecture, x, pairs.z)
+        flow = flows.build(jr.key(seed % 2**32), self.architecture, x, pairs.z)
         ones = np.ones(len(x))  # given theta, how it was proposed and weighted does not matter
-        flow, curves = train(
-            flow, Pairs(x, pairs.z, ones), method.training, seed=seed,
-            checkpoint=study.part("training", number),
-            tell=lambda epoch: study.tell(Progress.of_training(stage, epoch)),
-        )  # fmt: skip
-        self.history.append(round_history(curves, new))
-        likelihood = Likelihood(flow, scaling, round_validity(study, self.simulations, number))
+        flow = rounds.train(number, flow, Pairs(x, pairs.z, ones))
         posterior = NLEPosterior(
             prior=study.model.prior,
             statistics=study.model.statistics,
             observation=study.target,
-            likelihood=likelihood,
-            architecture=method.architecture,
+            likelihood=Likelihood(flow, scaling, rounds.validity(number)),
+            architecture=self.architecture,
             pool=starts,
         )
-        seeds = mix(
-            np.uint64(stream(study.seed, f"pool{number}")) + np.arange(_POOL, dtype=np.uint64)
-        )
-        pool = posterior.chains(np.resize(starts, (_POOL, starts.shape[1])), seeds, steps=_STEPS)
-        return replace(posterior, pool=pool)
+        return replace(posterior, pool=_pool(rounds, number, posterior))
 
 
-_NO_CURVES = {"train": [], "validation": [], "best_epoch": [0.0]}
+def _scout(rounds: Rounds) -> NPEPosterior:
+    """The linear Gaussian posterior."""
+    study, architecture = rounds.study, flows.Architecture("maf", layers=1, width=8, depth=1)
+    pairs = training_pairs(study.model, rounds.simulations)
+    flow = flows.build(jr.key(0), architecture, pairs.z, pairs.c)
+    model = study.model
+    return NPEPosterior(model.prior, model.statistics, study.target, flow, architecture, False)
+
+
+def _pool(rounds: Rounds, number: int, posterior: NLEPosterior) -> np.ndarray:
+    """Samples in unbounded space, from chains that start at those of the round before."""
+    stage, starts = rounds.stage("sample", number), posterior.pool
+    seeds = mix(np.uint64(rounds.seed("pool", number)) + np.arange(_POOL, dtype=np.uint64))
+
+    def tell(done: int) -> None:
+        text = f"{done:,} of {_POOL:,} chains"
+        rounds.study.tell(Progress(stage, done / _POOL, None, text))
+
+    tell(0)
+    starts = np.resize(starts, (_POOL, starts.shape[1]))
+    return posterior.chains(starts, seeds, steps=_STEPS, tell=tell)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ Wong 1996) between the samples and a normal fitted to half of them, in unbounded
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 
@@ -83,8 +84,14 @@ class NLEPosterior(Posterior):
         starts = self.pool[(mix(np.uint64(seed)) + np.arange(n, dtype=np.uint64)) % len(self.pool)]
         return Table(self.from_unbounded(self.chains(starts, seeds)), self.parameters)
 
-    def chains(self, starts: np.ndarray, seeds: np.ndarray, steps: int = _FURTHER_STEPS):
-        """Ends in unbounded space, (n, d), of chains from starts (n, d) with seeds (n,) uint64."""
+    def chains(
+        self, starts: np.ndarray, seeds: np.ndarray, *, steps: int = _FURTHER_STEPS,
+        tell: Callable[[int], None] = lambda done: None,
+    ) -> np.ndarray:  # fmt: skip
+        """Ends in unbounded space, (n, d), of chains from starts (n, d) with seeds (n,) uint64.
+
+        ``tell`` is called with the number of chains done so far.
+        """
         ends = [np.zeros((0, len(self.prior)))]
         for at in range(0, len(seeds), _BLOCK):
             part = slice(at, at + _BLOCK)
@@ -92,6 +99,7 @@ class NLEPosterior(Posterior):
             padded = np.resize(starts[part], (_BLOCK, starts.shape[1])).astype(np.float32)
             words = np.resize(key_data(seeds[part]), (_BLOCK, 2))
             ends.append(np.asarray(_chains(*self._parts, padded, words, steps))[:size])
+            tell(at + size)
         return np.concatenate(ends)
 
     def from_unbounded(self, z: np.ndarray) -> np.ndarray:

@@ -14,31 +14,21 @@ measured, and so is valid, is the posterior.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass
+from typing import ClassVar
 
 import jax.random as jr
 
 from lanternfish import flows
-from lanternfish.core import Simulations
-from lanternfish.core.seeds import stream
+from lanternfish.inference.method import Rounds, SequentialMethod
 from lanternfish.inference.npe_posterior import NPEPosterior
-from lanternfish.inference.progress import Progress, Stage
-from lanternfish.inference.rounds import (
-    Fitted,
-    Study,
-    check_budget,
-    round_history,
-    round_validity,
-    simulate_round,
-    split_budget,
-    training_pairs,
-)
-from lanternfish.inference.training import Training, train
+from lanternfish.inference.progress import Progress
+from lanternfish.inference.rounds import Fitted, Study, training_pairs
 from lanternfish.inference.truncation import TruncatedPrior
 
 
 @dataclass(frozen=True)
-class NPE:
+class NPE(SequentialMethod):
     """Neural posterior estimation.
 
     Args:
@@ -56,84 +46,40 @@ class NPE:
     5
     """
 
-    simulations: int = 10_000
-    rounds: int = 1
     density: str | flows.Architecture = "spline"
-    training: Training = field(default_factory=Training)
-    first_round: float | None = None
     epsilon: float = 1e-3
 
-    name = "NPE"
+    name: ClassVar[str] = "NPE"
 
     def __post_init__(self) -> None:
-        check_budget(self.simulations, self.rounds, self.first_round)
+        super().__post_init__()
         if not 0 < self.epsilon < 0.5:
             raise ValueError(f"Expected epsilon between 0 and 0.5; got {self.epsilon}.")
-        self.architecture  # noqa: B018  (names an unknown density at once)
-
-    @property
-    def architecture(self) -> flows.Architecture:
-        if isinstance(self.density, flows.Architecture):
-            return self.density
-        return flows.Architecture(kind=self.density)  # type: ignore[arg-type]
-
-    @property
-    def budgets(self) -> list[int]:
-        """Simulations of each round."""
-        return split_budget(self.simulations, self.rounds, self.first_round)
-
-    def describe(self) -> dict:
-        """Hyperparameters, for the paper trail."""
-        return {"name": self.name, **asdict(replace(self, density=self.architecture))}
 
     def fit(self, study: Study) -> Fitted:
         """Run all rounds of a study."""
-        return _Rounds(self, study).run()
-
-
-class _Rounds:
-    """The rounds of one study."""
-
-    def __init__(self, method: NPE, study: Study) -> None:
-        self.method, self.study = method, study
-        self.simulations = Simulations.empty(study.model.parameters, study.model.statistics)
-        self.history: list[dict] = []
-
-    def run(self) -> Fitted:
-        posterior = None
-        for number, budget in enumerate(self.method.budgets, start=1):
-            new = self._simulate(number, budget, posterior)
-            self.simulations = self.simulations + new
-            posterior = self._train(number, new)
+        rounds, posterior = Rounds(self, study), None
+        for number in range(1, self.rounds + 1):
+            proposal = None
+            if posterior is not None:
+                proposal = TruncatedPrior(posterior, self.epsilon, rounds.seed("cut", number))
+            rounds.simulate(number, proposal)
+            posterior = self._learn(rounds, number)
         assert posterior is not None  # rounds is at least 1
-        return Fitted(posterior, self.simulations, {"rounds": self.history})
+        return Fitted(posterior, rounds.simulations, {"rounds": rounds.history})
 
-    def _simulate(self, number: int, budget: int, posterior: NPEPosterior | None) -> Simulations:
-        proposal = None
-        if posterior is not None:
-            seed = stream(self.study.seed, f"cut{number}")
-            proposal = TruncatedPrior(posterior, self.method.epsilon, seed=seed)
-        first = len(self.simulations)
-        return simulate_round(self.study, (number, self.method.rounds), budget, first, proposal)
-
-    def _train(self, number: int, new: Simulations) -> NPEPosterior:
-        study, method = self.study, self.method
-        stage = Stage("train", number, method.rounds)
-        study.tell(Progress(stage, 0.0, None, "preparing"))
-        pairs = training_pairs(study.model, self.simulations)
-        seed = stream(study.seed, f"fit{number}")
-        flow = flows.build(jr.key(seed % 2**32), method.architecture, pairs.z, pairs.c)
-        flow, curves = train(
-            flow, pairs, method.training, seed=seed, checkpoint=study.part("training", number),
-            tell=lambda epoch: study.tell(Progress.of_training(stage, epoch)),
-        )  # fmt: skip
-        self.history.append(round_history(curves, new))
+    def _learn(self, rounds: Rounds, number: int) -> NPEPosterior:
+        study = rounds.study
+        study.tell(Progress(rounds.stage("train", number), 0.0, None, "preparing"))
+        pairs = training_pairs(study.model, rounds.simulations)
+        key = jr.key(rounds.seed("fit", number) % 2**32)
+        flow = flows.build(key, self.architecture, pairs.z, pairs.c)
         return NPEPosterior(
             prior=study.model.prior,
             statistics=study.model.statistics,
             observation=study.target,
-            flow=flow,
-            architecture=method.architecture,
-            amortised=method.rounds == 1,
-            validity=round_validity(study, self.simulations, number),
+            flow=rounds.train(number, flow, pairs),
+            architecture=self.architecture,
+            amortised=self.rounds == 1,
+            validity=rounds.validity(number),
         )

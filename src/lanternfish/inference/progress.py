@@ -12,17 +12,25 @@ from rich.progress import Progress as Bar
 
 from lanternfish.inference.training import Epoch
 
+TITLES = {
+    "simulate": "Simulating",
+    "train": "Training",
+    "screen": "Learning what is valid",
+    "sample": "Sampling",
+    "check": "Checking",
+}
+
 
 @dataclass(frozen=True)
 class Stage:
-    """One part of a study: ``"simulate"``, ``"train"`` or ``"check"`` of a round."""
+    """One part of a study: a key of ``TITLES``, of a round."""
 
     name: str
     round: int
     rounds: int
 
     def __str__(self) -> str:
-        title = {"simulate": "Simulating", "train": "Training", "check": "Checking"}[self.name]
+        title = TITLES[self.name]
         return f"{title} (round {self.round} of {self.rounds})" if self.rounds > 1 else title
 
 

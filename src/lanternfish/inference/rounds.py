@@ -1,4 +1,4 @@
-"""What the methods share: a study, the simulations of a round, and the pairs to train on."""
+"""A study as a method is given it, what the method hands back, and the pairs to train on."""
 
 from __future__ import annotations
 
@@ -11,11 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lanternfish.core import Folder, Model, Observation, Posterior, Simulations
-from lanternfish.core.seeds import stream
-from lanternfish.inference.progress import Progress, Stage
+from lanternfish.inference.progress import Progress
 from lanternfish.inference.training import Pairs
-from lanternfish.inference.validity import Validity, learn_validity
-from lanternfish.simulation import simulate
 
 _FEWEST = 50  # valid simulations that a first posterior is worth building on
 
@@ -31,10 +28,6 @@ class Study:
     executor: Any = None
     tell: Callable[[Progress], None] = lambda progress: None
 
-    def part(self, what: str, number: int) -> Folder | None:
-        """Where a part of a round is kept, if anywhere."""
-        return None if self.folder is None else self.folder / f"{what}/round-{number:02d}"
-
 
 @dataclass(frozen=True)
 class Fitted:
@@ -43,67 +36,6 @@ class Fitted:
     posterior: Posterior
     simulations: Simulations
     history: dict[str, list]
-
-
-def check_budget(simulations: int, rounds: int, first_round: float | None) -> None:
-    """Raise one sentence if a budget makes no rounds."""
-    if rounds < 1:
-        raise ValueError(f"Expected rounds of at least 1; got {rounds}.")
-    if simulations < 10 * rounds:
-        raise ValueError(
-            f"Expected at least 10 simulations a round, {10 * rounds} in all; got {simulations}."
-        )
-    if first_round is not None and not 0 < first_round < 1:
-        raise ValueError(f"Expected first_round between 0 and 1; got {first_round}.")
-
-
-def split_budget(simulations: int, rounds: int, first_round: float | None) -> list[int]:
-    """Simulations of each round; the first gets its share, the others equal ones."""
-    if rounds == 1:
-        return [simulations]
-    first = round(simulations * (first_round or 1 / rounds))
-    edges = np.linspace(first, simulations, rounds).round().astype(int)
-    return [first, *np.diff(edges).tolist()]
-
-
-def simulate_round(
-    study: Study, place: tuple[int, int], budget: int, first: int, proposal=None
-) -> Simulations:
-    """The simulations of a round; ``place`` is its number and the number of rounds."""
-    stage = Stage("simulate", *place)
-    return simulate(
-        study.model,
-        budget,
-        proposal=proposal,
-        seed=study.seed,
-        first=first,
-        executor=study.executor,
-        store=study.part("simulations", place[0]),
-        progress=lambda event: study.tell(Progress.of_simulation(stage, event)),
-    )
-
-
-def round_history(curves: dict[str, list[float]], new: Simulations) -> dict:
-    """Curves and counts of a round, for the run's history."""
-    return {
-        "train": curves["train"],
-        "validation": curves["validation"],
-        "best_epoch": int(curves["best_epoch"][0]),
-        "simulations": len(new),
-        "valid": int(new.valid.sum()),
-        "valid_fraction": new.valid_fraction,
-    }
-
-
-def round_validity(study: Study, simulations: Simulations, number: int) -> Validity | None:
-    """Where simulations are valid, if not all are."""
-    if simulations.valid.all():
-        return None
-    z = unbounded(study.model, simulations.theta.array)
-    return learn_validity(
-        z, simulations.valid, simulations.weight,
-        seed=stream(study.seed, f"val{number}"), checkpoint=study.part("validity", number),
-    )  # fmt: skip
 
 
 def training_pairs(model: Model, simulations: Simulations) -> Pairs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import importlib.metadata
 import os
@@ -16,9 +17,11 @@ from lanternfish.inference.npe import NPE
 from lanternfish.inference.progress import Listener, listening
 from lanternfish.inference.rounds import Fitted, Study
 
+_CLOCK = "clock.json"
+
 
 class Method(Protocol):
-    """Frozen hyperparameters and budget."""
+    """Frozen hyperparameters and budget, and how to spend it on a study."""
 
     def fit(self, study: Study) -> Fitted: ...
     def describe(self) -> dict: ...
@@ -57,8 +60,8 @@ def infer(
     study_card = _card(model, target, method, seed)
     if folder is not None:
         _claim(folder, study_card)
-    began, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
-    with listening(progress) as tell:
+    clock = _Clock(folder)
+    with listening(progress) as tell, clock:
         fitted = method.fit(Study(model, target, seed, folder, executor, tell))
     run = Run(
         posterior=fitted.posterior,
@@ -68,7 +71,7 @@ def infer(
         method=study_card["method"],
         target=target,
         seed=seed,
-        provenance=_provenance(began, time.monotonic() - clock),
+        provenance={**clock.account, **_surroundings()},
     )
     if folder is not None:
         run.save(folder.url)
@@ -117,11 +120,29 @@ def _plain(value):
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def _provenance(began: datetime.datetime, seconds: float) -> dict:
+class _Clock:
+    """When a study was begun, and the seconds that all calls have spent on it."""
+
+    def __init__(self, folder: Folder | None) -> None:
+        self._folder, self._started = folder, time.monotonic()
+        began = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self.account = {"began": began, "seconds": 0.0}
+        if folder is not None and folder.exists(_CLOCK):
+            self.account = folder.read_json(_CLOCK)
+
+    def __enter__(self) -> None:
+        self._started = time.monotonic()
+
+    def __exit__(self, *raised) -> None:
+        self.account["seconds"] += round(time.monotonic() - self._started, 1)
+        if self._folder is not None:
+            with contextlib.suppress(OSError):  # an account is not worth a second error
+                self._folder.write_json(_CLOCK, self.account)
+
+
+def _surroundings() -> dict:
     packages = ("lanternfish", "jax", "equinox", "optax", "flowjax", "numpy", "numba")
     return {
-        "began": began.isoformat(timespec="seconds"),
-        "seconds": round(seconds, 1),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "versions": {name: importlib.metadata.version(name) for name in packages},

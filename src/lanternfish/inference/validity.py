@@ -13,6 +13,8 @@ most about epsilon (restricted priors: Deistler, Macke & Goncalves, PNAS 2022).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -22,7 +24,7 @@ from jaxtyping import Array
 
 from lanternfish.core import Folder
 from lanternfish.flows.layers import ResidualNetwork
-from lanternfish.inference.training import Pairs, Training, train
+from lanternfish.inference.training import Epoch, Pairs, Training, train
 
 _FEWEST = 50  # valid, and invalid, simulations below which no region is learned
 _KEPT = 0.2  # share of the simulations that the classifier does not see
@@ -59,7 +61,7 @@ class Validity(eqx.Module):
 
 def learn_validity(
     z: np.ndarray, valid: np.ndarray, weight: np.ndarray, *, seed: int, epsilon: float = 0.01,
-    checkpoint: Folder | None = None,
+    checkpoint: Folder | None = None, tell: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Validity | None:  # fmt: skip
     """The classifier and its region, or None where there is too little to learn from.
 
@@ -68,6 +70,7 @@ def learn_validity(
         valid: what became of each, (n,) of bool.
         weight: importance weights (n,); rows of weight 0 are not looked at.
         epsilon: share of the valid simulations that may fall outside of the region.
+        checkpoint, tell: see ``training.train``.
     """
     looked = weight > 0
     z, valid, weight = z[looked], valid[looked], weight[looked]
@@ -79,7 +82,7 @@ def learn_validity(
     start = eqx.tree_at(lambda v: v.prior_log_odds, start, jnp.float32(np.log(share / (1 - share))))
     pairs = Pairs(valid[~kept, None].astype(np.float32), z[~kept], weight[~kept])
     settings = Training(batch=256, patience=4, cuts=2, decay=1e-3, max_epochs=200)
-    fitted, _ = train(start, pairs, settings, seed=seed, checkpoint=checkpoint)
+    fitted, _ = train(start, pairs, settings, seed=seed, checkpoint=checkpoint, tell=tell)
     unseen = kept & valid
     odds = np.asarray(jax.jit(jax.vmap(fitted.log_odds))(jnp.asarray(z[unseen], jnp.float32)))
     # the smallest of n values loses 1 / (n + 1) of them on average, so few rows give a wide region

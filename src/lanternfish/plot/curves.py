@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lanternfish.plot import style
 
-_KEYS = ("train", "valid", "best_epoch")
+_KEYS = ("train", "validation", "best_epoch")
 _FIRST = 4.0  # first losses are cut off above so many spreads of the rest
 
 
@@ -20,7 +20,7 @@ def training(history: Mapping) -> Figure:
     """Training and validation loss by epoch, a panel for each round, with the epoch that was kept.
 
     Args:
-        history: ``{"rounds": [{"train": [...], "valid": [...], "best_epoch": int,
+        history: ``{"rounds": [{"train": [...], "validation": [...], "best_epoch": int,
             "simulations": int, "valid_fraction": float}, ...]}``; losses are negative log densities
             in nats; epochs count from 0. The last two keys may be left out.
 
@@ -65,7 +65,7 @@ def _checked(history: Mapping) -> list[Mapping]:
 
 
 def _draw(axes: Axes, found: Mapping) -> None:
-    train, valid = (np.asarray(found[key], np.float64) for key in ("train", "valid"))
+    train, valid = (np.asarray(found[key], np.float64) for key in ("train", "validation"))
     style.tidy(axes)
     axes.plot(_epochs(train), train, color=style.BLUE, lw=style.THIN)
     axes.plot(_epochs(valid), valid, color=style.ORANGE, ls="--", lw=style.THICK)

@@ -1,0 +1,148 @@
+"""What methods that learn from simulations share: budget, rounds, density, training.
+
+A method is frozen hyperparameters; ``fit`` runs the rounds of a study (``Rounds``), and in each
+round simulates, learns where simulations are valid, and trains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+
+from lanternfish import flows
+from lanternfish.core import Folder, Simulations
+from lanternfish.core.seeds import stream
+from lanternfish.inference.progress import Progress, Stage
+from lanternfish.inference.rounds import Study, unbounded
+from lanternfish.inference.training import Training, train
+from lanternfish.inference.validity import Validity, learn_validity
+from lanternfish.simulation import simulate
+
+
+@dataclass(frozen=True)
+class SequentialMethod:
+    """A budget over rounds, a density and its training.
+
+    Args:
+        simulations: budget over all rounds.
+        rounds: how many; the first simulates from the prior.
+        density: a kind of ``flows.Architecture`` by name, or an architecture.
+        training: settings of the training loop.
+        first_round: share of the budget that the first of several rounds gets.
+    """
+
+    simulations: int = 10_000
+    rounds: int = 1
+    density: str | flows.Architecture = "maf"
+    training: Training = field(default_factory=Training)
+    first_round: float | None = None
+
+    name: ClassVar[str]
+    layers: ClassVar[int] = 5  # of a density that is given by name
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise ValueError(f"Expected rounds of at least 1; got {self.rounds}.")
+        if self.simulations < 10 * self.rounds:
+            raise ValueError(
+                f"Expected at least 10 simulations a round, {10 * self.rounds} in all; "
+                f"got {self.simulations}."
+            )
+        if self.first_round is not None and not 0 < self.first_round < 1:
+            raise ValueError(f"Expected first_round between 0 and 1; got {self.first_round}.")
+        self.architecture  # noqa: B018  (names an unknown density at once)
+
+    @property
+    def architecture(self) -> flows.Architecture:
+        """What the density is made of."""
+        if isinstance(self.density, flows.Architecture):
+            return self.density
+        return flows.Architecture(kind=self.density, layers=self.layers)  # type: ignore[arg-type]
+
+    @property
+    def budgets(self) -> list[int]:
+        """Simulations of each round: the first gets its share, the others equal ones."""
+        if self.rounds == 1:
+            return [self.simulations]
+        first = round(self.simulations * (self.first_round or 1 / self.rounds))
+        edges = np.linspace(first, self.simulations, self.rounds).round().astype(int)
+        return [first, *np.diff(edges).tolist()]
+
+    def describe(self) -> dict:
+        """Hyperparameters, for the paper trail."""
+        return {"name": self.name, **asdict(replace(self, density=self.architecture))}
+
+
+class Rounds:
+    """The rounds of one study: what was simulated so far, and how training went."""
+
+    def __init__(self, method: SequentialMethod, study: Study) -> None:
+        self.study = study
+        self.architecture, self.training = method.architecture, method.training
+        self.budgets = method.budgets
+        self.simulations = Simulations.empty(study.model.parameters, study.model.statistics)
+        self.history: list[dict] = []
+
+    def simulate(self, number: int, proposal=None) -> None:
+        """Simulate a round, from the prior or from proposals, and add it to the history."""
+        study, stage = self.study, self.stage("simulate", number)
+        new = simulate(
+            study.model,
+            self.budgets[number - 1],
+            proposal=proposal,
+            seed=study.seed,
+            first=len(self.simulations),
+            executor=study.executor,
+            store=self._part("simulations", number),
+            progress=lambda event: study.tell(Progress.of_simulation(stage, event)),
+        )
+        self.simulations = self.simulations + new
+        self.history.append({
+            "simulations": len(new),
+            "valid": int(new.valid.sum()),
+            "valid_fraction": new.valid_fraction,
+            "train": [],
+            "validation": [],
+            "best_epoch": 0,
+        })  # fmt: skip
+
+    def train(self, number: int, flow, pairs) -> flows.ConditionalFlow:
+        """Fit a flow, tell of it, and add its curves to the history."""
+        study, stage = self.study, self.stage("train", number)
+        fitted, curves = train(
+            flow, pairs, self.training, seed=self.seed("fit", number),
+            checkpoint=self._part("training", number),
+            tell=lambda epoch: study.tell(Progress.of_training(stage, epoch)),
+        )  # fmt: skip
+        self.history[-1].update(
+            train=curves["train"],
+            validation=curves["validation"],
+            best_epoch=int(curves["best_epoch"][0]),
+        )
+        return fitted
+
+    def validity(self, number: int) -> Validity | None:
+        """Where simulations of all rounds so far are valid, if not all are."""
+        sims, stage = self.simulations, self.stage("screen", number)
+        if sims.valid.all():
+            return None
+        return learn_validity(
+            unbounded(self.study.model, sims.theta.array), sims.valid, sims.weight,
+            seed=self.seed("val", number), checkpoint=self._part("validity", number),
+            tell=lambda epoch: self.study.tell(Progress.of_training(stage, epoch)),
+        )  # fmt: skip
+
+    def stage(self, what: str, number: int) -> Stage:
+        """The name of a part of a round, for progress."""
+        return Stage(what, number, len(self.budgets))
+
+    def seed(self, what: str, number: int) -> int:
+        """The seed of a part of a round."""
+        return stream(self.study.seed, f"{what}{number}")
+
+    def _part(self, what: str, number: int) -> Folder | None:
+        """Where a part of a round is kept, if anywhere."""
+        folder = self.study.folder
+        return None if folder is None else folder / f"{what}/round-{number:02d}"
