@@ -20,8 +20,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-import jax
-import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
@@ -32,11 +30,11 @@ from lanternfish.inference.nle_posterior import Likelihood, NLEPosterior
 from lanternfish.inference.npe_posterior import NPEPosterior
 from lanternfish.inference.progress import Progress
 from lanternfish.inference.rounds import Fitted, Study, training_pairs, unbounded
+from lanternfish.inference.scores import as_scores
 from lanternfish.inference.training import Pairs, Training
 
-_STEPS = 150  # of a chain from a sample of the round before
+_STEPS, _STEPS_A_DIMENSION = 50, 3  # of a chain from a sample of the round before
 _POOL = 2_048
-_JITTER = 0.05  # of a statistic's scale, where values repeat: a density cannot sit on a point
 
 
 @dataclass(frozen=True)
@@ -80,16 +78,16 @@ class NLE(SequentialMethod):
     def _learn(self, rounds: Rounds, number: int, starts: np.ndarray) -> NLEPosterior:
         study, seed = rounds.study, rounds.seed("fit", number)
         pairs = training_pairs(study.model, rounds.simulations)
-        scaling = flows.robust_scaling(pairs.c)
-        x = _spread(np.asarray(jax.vmap(scaling)(jnp.asarray(pairs.c, jnp.float32))), seed)
-        flow = flows.build(jr.key(seed % 2**32), self.architecture, x, pairs.z)
-        ones = np.ones(len(x))  # given theta, how it was proposed and weighted does not matter
-        flow = rounds.train(number, flow, Pairs(x, pairs.z, ones))
+        scores = as_scores(pairs.c, study.target.array_for(study.model.statistics), seed)
+        flow = flows.build(jr.key(seed % 2**32), self.architecture, scores.rows, pairs.z)
+        ones = np.ones(len(pairs.z))  # given theta, how it was proposed does not matter
+        flow = rounds.train(number, flow, Pairs(scores.rows, pairs.z, ones))
         posterior = NLEPosterior(
             prior=study.model.prior,
             statistics=study.model.statistics,
             observation=study.target,
-            likelihood=Likelihood(flow, scaling, rounds.validity(number)),
+            likelihood=Likelihood(flow, rounds.validity(number)),
+            observed=scores.observed,
             architecture=self.architecture,
             pool=starts,
         )
@@ -116,7 +114,8 @@ def _pool(rounds: Rounds, number: int, posterior: NLEPosterior) -> np.ndarray:
 
     tell(0)
     starts = np.resize(starts, (_POOL, starts.shape[1]))
-    return posterior.chains(starts, seeds, steps=_STEPS, tell=tell)
+    steps = _STEPS + _STEPS_A_DIMENSION * starts.shape[1]
+    return posterior.chains(starts, seeds, steps=steps, tell=tell)
 
 
 @dataclass(frozen=True)
@@ -139,10 +138,3 @@ class _Chaining:
         pool = self.posterior.pool
         starts = pool[mix(seeds) % np.uint64(len(pool))]
         return self.posterior.from_unbounded(self.posterior.chains(starts, seeds))
-
-
-def _spread(x: np.ndarray, seed: int) -> np.ndarray:
-    """Scaled statistics, with a little noise on those whose values repeat (counts, floors)."""
-    rng = np.random.default_rng(seed)
-    repeats = np.array([len(np.unique(column)) < 0.9 * len(column) for column in x.T])
-    return x + _JITTER * repeats * rng.normal(size=x.shape)

@@ -33,19 +33,23 @@ from lanternfish.inference.validity import Validity
 from lanternfish.inference.weights import read_weights, write_weights
 
 _BLOCK = 1024
-_FURTHER_STEPS = 50  # from a kept sample to a new one
+_FURTHER = 20  # steps from a kept sample to a new one, and one more for each dimension
 _BRIDGE_STEPS = 200
 
 
 class Likelihood(eqx.Module):
-    """log q(x | theta, valid) + log P(valid | theta), up to a constant, at unbounded points z."""
+    """log q(x | theta, valid) + log P(valid | theta), up to a constant, at unbounded points z.
+
+    x is a few points (p, k), because a value that repeats stands for an interval (``scores``).
+    """
 
     flow: flows.ConditionalFlow
-    scaling: flows.Scaling
     validity: Validity | None
 
     def __call__(self, z: Array, x: Array) -> Array:
-        value = self.flow.log_prob(self.scaling(x), z)
+        values = jax.vmap(lambda point: self.flow.log_prob(point, z))(x)
+        normal = 0.5 * jnp.sum(x**2, axis=1)  # the mean is over the points' normal scores
+        value = jax.nn.logsumexp(values + normal)
         return value if self.validity is None else value + self.validity.log_chance(z)
 
 
@@ -59,6 +63,7 @@ class NLEPosterior(Posterior):
         observation: the x that it is conditioned on.
         likelihood: the trained likelihood.
         architecture: what its flow is made of.
+        observed: points (p, k) that stand for the observation, in the likelihood's units.
         pool: samples in unbounded space, (m, d), from which chains start.
     """
 
@@ -67,12 +72,13 @@ class NLEPosterior(Posterior):
     observation: Observation
     likelihood: Likelihood
     architecture: flows.Architecture
+    observed: np.ndarray
     pool: np.ndarray
     kind = "nle"
 
     @cached_property
     def _parts(self) -> tuple[Likelihood, Constant, Array]:
-        x = jnp.asarray(self.observation.array_for(self.statistics), jnp.float32)
+        x = jnp.asarray(self.observed, jnp.float32)
         return paramax.unwrap(self.likelihood), Constant(self.prior), x
 
     def sample(self, n: int, seed: int = 0) -> Table:
@@ -85,13 +91,14 @@ class NLEPosterior(Posterior):
         return Table(self.from_unbounded(self.chains(starts, seeds)), self.parameters)
 
     def chains(
-        self, starts: np.ndarray, seeds: np.ndarray, *, steps: int = _FURTHER_STEPS,
+        self, starts: np.ndarray, seeds: np.ndarray, *, steps: int | None = None,
         tell: Callable[[int], None] = lambda done: None,
     ) -> np.ndarray:  # fmt: skip
         """Ends in unbounded space, (n, d), of chains from starts (n, d) with seeds (n,) uint64.
 
         ``tell`` is called with the number of chains done so far.
         """
+        steps = _FURTHER + len(self.prior) if steps is None else steps
         ends = [np.zeros((0, len(self.prior)))]
         for at in range(0, len(seeds), _BLOCK):
             part = slice(at, at + _BLOCK)
@@ -139,7 +146,7 @@ class NLEPosterior(Posterior):
 
     def write(self, folder: Folder) -> None:
         write_weights(folder, "posterior.safetensors", self.likelihood)
-        folder.write_arrays("pool.npz", {"pool": self.pool})
+        folder.write_arrays("pool.npz", {"pool": self.pool, "observed": self.observed})
         details = {
             "architecture": asdict(self.architecture),
             "validity": self.likelihood.validity is not None,
@@ -202,10 +209,12 @@ def read(folder: Folder, prior: Prior | None = None) -> NLEPosterior:
     architecture = flows.Architecture(**details["architecture"])
     d, k = len(common["prior"]), len(common["statistics"])
     validity = Validity(jr.key(0), d) if details["validity"] else None
-    empty = Likelihood(flows.empty(architecture, k, d), flows.blank_scaling(k), validity)
+    empty = Likelihood(flows.empty(architecture, k, d), validity)
+    arrays = folder.read_arrays("pool.npz")
     return NLEPosterior(
         likelihood=read_weights(folder, "posterior.safetensors", empty),
         architecture=architecture,
-        pool=folder.read_arrays("pool.npz")["pool"],
+        observed=arrays["observed"],
+        pool=arrays["pool"],
         **common,
     )

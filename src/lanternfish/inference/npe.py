@@ -5,8 +5,8 @@ A conditional flow q is fitted to simulated pairs,
     minimise  - E_{p(theta) p(x | theta)} log q(theta | x),
 
 whose minimum is the posterior for every x. With several rounds, each further round simulates from
-the prior restricted to where the last posterior may be (``truncation``); the loss stays the same
-and all rounds' simulations are used.
+the prior restricted to where the last posterior may be (``truncation``); the loss stays the same,
+over the simulations of all rounds that lie there.
 
 Only valid simulations are trained on: q then learns p(theta | x, valid), which for an x that was
 measured, and so is valid, is the posterior.
@@ -58,20 +58,21 @@ class NPE(SequentialMethod):
 
     def fit(self, study: Study) -> Fitted:
         """Run all rounds of a study."""
-        rounds, posterior = Rounds(self, study), None
+        rounds, posterior, region = Rounds(self, study), None, None
         for number in range(1, self.rounds + 1):
-            proposal = None
             if posterior is not None:
-                proposal = TruncatedPrior(posterior, self.epsilon, rounds.seed("cut", number))
-            rounds.simulate(number, proposal)
-            posterior = self._learn(rounds, number)
+                region = TruncatedPrior(posterior, self.epsilon, rounds.seed("cut", number))
+            rounds.simulate(number, region)
+            posterior = self._learn(rounds, number, region)
         assert posterior is not None  # rounds is at least 1
         return Fitted(posterior, rounds.simulations, {"rounds": rounds.history})
 
-    def _learn(self, rounds: Rounds, number: int) -> NPEPosterior:
-        study = rounds.study
+    def _learn(self, rounds: Rounds, number: int, region: TruncatedPrior | None) -> NPEPosterior:
+        study, inside = rounds.study, rounds.simulations
+        if region is not None:
+            inside = inside[region.holds(inside.theta.array)]
         study.tell(Progress(rounds.stage("train", number), 0.0, None, "preparing"))
-        pairs = training_pairs(study.model, rounds.simulations)
+        pairs = training_pairs(study.model, inside)
         key = jr.key(rounds.seed("fit", number) % 2**32)
         flow = flows.build(key, self.architecture, pairs.z, pairs.c)
         return NPEPosterior(
