@@ -8,11 +8,13 @@
 | image | ``conv2d``: strided convolutions down to 4 x 4 places; ``dense`` up to 64 numbers |
 | trials | ``set``: one network for each trial, the mean over those present, and their number |
 
-Each ends in a summary of fixed length and a head, a linear map of the summary plus a perceptron.
-The summary of a trace or an image also holds its averages over coarse blocks, so that a slow linear
-signal is in it from the start. A set's features do not depend on the order of its trials (Zaheer et
-al. 2017, Deep Sets, theorem 2); with the number of trials they can learn how a posterior narrows
-(Radev et al. 2020, BayesFlow).
+Each ends in a summary of fixed length, from which features are made. Of each convolution's channels
+the summary holds the mean, the peak and where the peak is (Levine et al. 2016, End-to-end training
+of deep visuomotor policies, section 5.1), and of the data averages over coarse blocks, so that a
+slow linear signal is in it from the start. The first filters start smooth, because what is recorded
+is smoother than its noise. A set's features do not depend on the order of its trials (Zaheer et al.
+2017, Deep Sets, theorem 2); with the number of trials they can learn how a posterior narrows (Radev
+et al. 2020, BayesFlow).
 
 Convolutions have a kernel of two strides: blocks of s places and the block before, one matrix
 product each. That makes a trace of 4,096 points cheap on a CPU.
@@ -37,9 +39,10 @@ _FEW = 64  # numbers that a dense network takes
 _LONG = 8_192  # points above which a trace is long
 _ENDS = {1: 8, 2: 4}  # places on each axis that convolutions come down to
 _DILATED_FROM = 512  # places at which dilated convolutions take over
-_COARSE = {1: 32, 2: 8}  # blocks on each axis
+_COARSE = {1: 32, 2: 4}  # blocks on each axis
 _CHANNELS = (16, 32)  # of the first convolution, and of those after it
 _WIDTH = 64
+_SHARP = 4.0  # of a peak: softmax of so many times a channel
 
 
 class Convolution(eqx.Module):
@@ -49,9 +52,14 @@ class Convolution(eqx.Module):
     bias: Array
     stride: int = eqx.field(static=True)
 
-    def __init__(self, key: Array, axes: int, channels: int, outputs: int, stride: int) -> None:
+    def __init__(
+        self, key: Array, axes: int, channels: int, outputs: int, stride: int, smooth: bool = False
+    ) -> None:
         inputs = channels * (2 * stride) ** axes
-        self.weight = jr.normal(key, (inputs, outputs)) * math.sqrt(2 / inputs)
+        weight = jr.normal(key, (inputs, outputs))
+        if smooth:
+            weight = _smoothed(weight, axes, channels, stride)
+        self.weight = weight * math.sqrt(2 / inputs)
         self.bias = jnp.zeros(outputs)
         self.stride = stride
 
@@ -64,6 +72,23 @@ class Convolution(eqx.Module):
         for axis in range(axes):
             x = jnp.concatenate([x, _before(x, axis, 1)], axis=-1)
         return x @ self.weight + self.bias
+
+
+def _smoothed(weight: Array, axes: int, channels: int, stride: int) -> Array:
+    """Filters made smooth, the later ones more so: what is recorded is smoother than its noise."""
+    widths = jnp.linspace(0.3, stride, weight.shape[1])
+    w = weight.reshape(*(2,) * axes, *(stride,) * axes, channels, -1)
+    for axis in range(axes):
+        order = (axes - 1 - axis, axes + axis)  # own block or the one before, place in it
+        moved = jnp.moveaxis(w, order, (0, 1))
+        flat = moved[::-1].reshape(2 * stride, -1, w.shape[-1])
+        places = jnp.arange(2 * stride)
+        apart = (places[:, None] - places[None, :])[..., None] / widths
+        flat = jnp.einsum("ijc,jrc->irc", jnp.exp(-0.5 * apart**2), flat)
+        moved = flat.reshape(moved.shape)[::-1]
+        w = jnp.moveaxis(moved, (0, 1), order)
+    w = w.reshape(weight.shape)
+    return w / jnp.sqrt(jnp.mean(w**2, axis=0) + 1e-12)
 
 
 def _before(x: Array, axis: int, steps: int) -> Array:
@@ -105,7 +130,7 @@ class Dense(eqx.Module):
 
 
 class Strided(eqx.Module):
-    """Strided convolutions, beside averages over coarse blocks."""
+    """Strided convolutions: what their channels hold, beside averages over coarse blocks."""
 
     layers: tuple[Convolution, ...]
     axes: int = eqx.field(static=True)
@@ -117,21 +142,34 @@ class Strided(eqx.Module):
             stride = _stride(max(space), axes)
             outputs = _CHANNELS[min(len(layers), 1)]
             layers.append(
-                Convolution(jr.fold_in(key, len(layers)), axes, channels, outputs, stride)
+                Convolution(
+                    jr.fold_in(key, len(layers)), axes, channels, outputs, stride, not layers
+                )
             )
             channels, space = outputs, [-(-n // stride) for n in space]
         self.layers, self.axes = tuple(layers), axes
 
-    def places(self, x: Array) -> Array:
-        """(*places, channels) after all convolutions."""
-        h = _channels_last(x, self.axes)
+    def maps(self, x: Array) -> list[Array]:
+        """(*places, channels) after each convolution."""
+        h, found = _channels_last(x, self.axes), []
         for layer in self.layers:
             h = jax.nn.silu(layer(h))
-        return h
+            found.append(h)
+        return found or [h]
 
     def __call__(self, x: Array, there: Array) -> Array:
         blocks = _coarse(_channels_last(x, self.axes), _COARSE[self.axes])
-        return jnp.concatenate([self.places(x).ravel(), blocks.ravel()])
+        return jnp.concatenate([blocks.ravel(), *(_pooled(h) for h in self.maps(x))])
+
+
+def _pooled(h: Array) -> Array:
+    """Mean of each channel over places, its peak, and where the peak is (Levine et al. 2016)."""
+    axes = h.ndim - 1
+    flat = h.reshape(-1, h.shape[-1])
+    peak = jax.nn.softmax(_SHARP * flat, axis=0)
+    grid = jnp.meshgrid(*(jnp.linspace(-1, 1, n) for n in h.shape[:-1]), indexing="ij")
+    where = [jnp.sum(peak * g.reshape(-1, 1), axis=0) for g in grid[:axes]]
+    return jnp.concatenate([flat.mean(axis=0), jnp.sum(peak * flat, axis=0), *where])
 
 
 class Causal(eqx.Module):
@@ -146,19 +184,24 @@ class Causal(eqx.Module):
     def __init__(self, key: Array, shape: tuple[int, ...]) -> None:
         first, then = jr.split(key)
         self.strided = Strided(first, 1, shape, _DILATED_FROM)
-        places = jax.eval_shape(self.strided.places, jax.ShapeDtypeStruct(shape, jnp.float32))
+        like = jax.ShapeDtypeStruct(shape, jnp.float32)
+        places = jax.eval_shape(self.strided.maps, like)[-1]
         depth = max(1, math.ceil(math.log2(places.shape[0])))
         channels = places.shape[1]
         self.layers = tuple(
             Convolution(jr.fold_in(then, i), 1, channels, channels, 1) for i in range(depth)
         )
 
-    def __call__(self, x: Array, there: Array) -> Array:
-        h = self.strided.places(x)
+    def places(self, x: Array) -> Array:
+        """(places, channels): each holds its past alone."""
+        h = self.strided.maps(x)[-1]
         for i, layer in enumerate(self.layers):
             seen = jnp.concatenate([h, _before(h, 0, 2**i)], axis=-1)
             h = h + 0.5 * jax.nn.silu(seen @ layer.weight + layer.bias)
-        blocks = _coarse(_channels_last(x, 1), _COARSE[1])
+        return h
+
+    def __call__(self, x: Array, there: Array) -> Array:
+        h, blocks = self.places(x), _coarse(_channels_last(x, 1), _COARSE[1])
         return jnp.concatenate([h.mean(axis=0), h[-1], blocks.ravel()])
 
 
@@ -180,13 +223,13 @@ class DeepSet(eqx.Module):
 
 
 class Embedding(eqx.Module):
-    """A body that gives a summary, and a head that makes features of it."""
+    """A body that gives a summary, and the features made of it: linear, and of a perceptron."""
 
     body: Dense | Strided | Causal | DeepSet
     centre: Array
     gain: Array
     direct: eqx.nn.Linear
-    head: Perceptron
+    head: Perceptron | None
 
     def __init__(self, key: Array, body, shape: tuple[int, ...], features: int) -> None:
         like = jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct(shape, bool)
@@ -195,7 +238,8 @@ class Embedding(eqx.Module):
         self.body = body
         self.centre, self.gain = jnp.zeros(size), jnp.ones(size)
         self.direct = _linear(direct, size, features)
-        self.head = Perceptron(head, size, _WIDTH, _WIDTH, features)
+        curved = isinstance(body, Dense | DeepSet)  # convolutions are so themselves
+        self.head = Perceptron(head, size, _WIDTH, _WIDTH, features) if curved else None
 
     def summary(self, x: Array, there: Array) -> Array:
         """What the head looks at, before it is standardised."""
@@ -204,7 +248,8 @@ class Embedding(eqx.Module):
     def __call__(self, x: Array, there: Array) -> Array:
         """Features (m,) of a standardised array, 0 where it is not ``there``."""
         summary = (self.summary(x, there) - self.centre) * self.gain
-        return self.direct(summary) + self.head(summary)
+        features = self.direct(summary)
+        return features if self.head is None else features + self.head(summary)
 
     def standardised(self, mean: np.ndarray, sd: np.ndarray) -> Embedding:
         """The same with a summary of this mean and standard deviation brought to 0 and 1."""
@@ -214,15 +259,15 @@ class Embedding(eqx.Module):
     def started(self, matrix: np.ndarray, offset: np.ndarray) -> Embedding:
         """The same with its first features a linear map (d, summary) of the summary."""
         d = min(len(matrix), self.direct.out_features)
-        last = self.head.layers[-1]
         new = (
             self.direct.weight.at[:d].set(jnp.asarray(matrix[:d], jnp.float32)),
             self.direct.bias.at[:d].set(jnp.asarray(offset[:d], jnp.float32)),
-            last.weight.at[:d].set(0.0),
         )
-        return eqx.tree_at(
-            lambda e: (e.direct.weight, e.direct.bias, e.head.layers[-1].weight), self, new
-        )
+        started = eqx.tree_at(lambda e: (e.direct.weight, e.direct.bias), self, new)
+        if started.head is None:
+            return started
+        silent = started.head.layers[-1].weight.at[:d].set(0.0)
+        return eqx.tree_at(lambda e: e.head.layers[-1].weight, started, silent)
 
 
 def choose(kind: str, shape: tuple[int, ...]) -> str:

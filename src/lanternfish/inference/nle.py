@@ -92,7 +92,17 @@ class NLE:
         return {"name": self.name, **asdict(replace(self, density=self.architecture))}
 
     def fit(self, study: Study) -> Fitted:
-        """Run all rounds of a study."""
+        """Run all rounds of a study.
+
+        Raises:
+            ValueError: if a statistic is an array, whose likelihood NLE does not learn.
+        """
+        arrays = [f"{c.name}, a {c.kind}" for c in study.model.statistics if c.is_array]
+        if arrays:
+            raise ValueError(
+                f"Expected statistics that are numbers for NLE; got {arrays[0]} of raw data: use "
+                "NPE, or summarise it in numbers."
+            )
         return _Rounds(self, study).run()
 
 
