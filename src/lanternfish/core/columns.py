@@ -204,9 +204,9 @@ def fitted(value, column: Column) -> np.ndarray:
 
 
 def _filled_up(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Trials (m, k), or (m,) of one number each, with rows of NaN up to the shape (n, k)."""
-    if array.ndim == 1 and shape[1] == 1:
-        array = array[:, None]
+    """Trials (m, k), or (m,) or one number where k is 1, with rows of NaN up to the shape (n, k)."""
+    if array.ndim < 2 and shape[1] == 1:
+        array = array.reshape(-1, 1)
     if array.ndim != 2 or array.shape[1] != shape[1] or len(array) > shape[0]:
         return array
     return np.concatenate([array, np.full((shape[0] - len(array), shape[1]), np.nan)])
