@@ -99,7 +99,7 @@ def test_where_a_blob_is_in_an_image():
     model = lf.Model(prior, lf.JaxSimulator(blob, [lf.Image("field", (41, 41))]))
     tests = lf.simulate(model, 20, seed=8, progress=False)
     target = lf.Observation(field=tests.x["field"][0])
-    run = fit(model, target, 1_000)
+    run = fit(model, target, 700)
     found = [moments(run.posterior, model, row) for row in tests.x.array]
     away = np.array([mean for mean, _ in found]) - tests.theta.array
     assert np.sqrt(np.mean(away**2)) < 0.1  # the prior's is 0.58

@@ -40,7 +40,7 @@ class Column:
     kind: str = "number"
 
     def __post_init__(self) -> None:
-        shape = (self.shape,) if isinstance(self.shape, int | np.integer) else tuple(self.shape)
+        shape = _as_shape(self.shape)
         if self.kind not in KINDS:
             raise ValueError(f"Expected a kind out of {', '.join(KINDS)}; got {self.kind!r}.")
         whole = all(isinstance(n, int | np.integer) and n > 0 for n in shape)
@@ -118,7 +118,7 @@ def Trials(name: str, shape: int | tuple[int, ...], *, unit: str = "", label: st
 
 
 def _as_shape(shape: int | tuple[int, ...]) -> tuple[int, ...]:
-    return (int(shape),) if isinstance(shape, int | np.integer) else tuple(shape)
+    return (shape,) if isinstance(shape, int) else tuple(shape)
 
 
 def as_columns(columns: Sequence[str | Column]) -> tuple[Column, ...]:
@@ -162,12 +162,11 @@ def flat_names(columns: Sequence[Column]) -> list[str]:
 
 def known(array: np.ndarray, column: Column) -> np.ndarray:
     """Which rows of values of a column, (n, size), are complete, (n,) of bool."""
-    finite = np.isfinite(array)
     if column.kind != "trials":
-        return finite.all(axis=1)
-    trials = array.reshape(-1, *column.shape)
-    there = finite.reshape(trials.shape).all(axis=2)
-    return (there | np.isnan(trials).all(axis=2)).all(axis=1) & there.any(axis=1)
+        return np.all(np.isfinite(array), axis=1)
+    trials = array.reshape(len(array), *column.shape)
+    there, absent = np.all(np.isfinite(trials), axis=2), np.all(np.isnan(trials), axis=2)
+    return np.all(np.logical_or(there, absent), axis=1) & np.any(there, axis=1)
 
 
 def known_by_column(array: np.ndarray, columns: Sequence[Column]) -> np.ndarray:
@@ -204,7 +203,7 @@ def fitted(value, column: Column) -> np.ndarray:
 
 
 def _filled_up(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Trials (m, k), or (m,) or one number where k is 1, with rows of NaN up to the shape (n, k)."""
+    """Trials (m, k), or (m,) where k is 1, with rows of NaN up to the shape (n, k)."""
     if array.ndim < 2 and shape[1] == 1:
         array = array.reshape(-1, 1)
     if array.ndim != 2 or array.shape[1] != shape[1] or len(array) > shape[0]:

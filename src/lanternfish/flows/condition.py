@@ -3,8 +3,12 @@
     c  ->  [ s(numbers),  1{number missing},  embedding_1(array_1),  embedding_2(array_2), ... ]
 
 A layout says which places of c are numbers and which belong to an array. Numbers are standardised
-robustly (s). Where a number was missing (NaN) in the data that the flow was fitted to, s is 0 there
-and an indicator tells so: rows that lack a number are of use, and what that says of z is learned.
+robustly (s). Where a number was missing (NaN) in the data that the flow was fitted to, its linear
+prediction from the others stands in for it, and an indicator tells so: rows that lack a number are
+of use, and what its absence says of z is learned. In a linear Gaussian problem the best prediction
+of z from all numbers, E(z | c) = A c + b, is then the best one from those that are known, too,
+because E(z | known) = A E(c | known) + b.
+
 Each array is standardised and goes through a network of its own (``embedding``), trained with the
 flow: Lueckmann et al. (2017), Flexible statistical inference for mechanistic models of neural
 dynamics, section 2.3.
@@ -145,6 +149,42 @@ def _blank_array_scaling(part: Part) -> Scaling:
     return _scaling(np.zeros(shape), np.ones(_scale_shape(part)))
 
 
+class Prediction(eqx.Module):
+    """What numbers (k,) are expected where they are missing: linear in those that are known.
+
+    E(t_missing | t_known) = m + C_missing,known C_known,known^-1 (t_known - m).
+    """
+
+    mean: NonTrainable
+    covariance: NonTrainable
+
+    def __call__(self, t: Array, missing: Array) -> Array:
+        mean = jax.lax.stop_gradient(_raw(self.mean))
+        covariance = jax.lax.stop_gradient(_raw(self.covariance))
+        known = 1.0 - missing.astype(t.dtype)
+        among = covariance * known[:, None] * known[None, :] + jnp.diag(1.0 - known)
+        weights = jnp.linalg.solve(among, known * (t - mean))
+        return jnp.where(missing, mean + covariance @ (known * weights), t)
+
+
+def _fit_prediction(scaling: Scaling, numbers: np.ndarray) -> Prediction:
+    """From the rows that lack nothing, where they are enough; else none is expected to differ."""
+    k = numbers.shape[1]
+    whole = numbers[~np.isnan(numbers).any(axis=1)]
+    if len(whole) < 2 * k + 10:
+        return _prediction(np.zeros(k), np.eye(k))
+    t = np.asarray(jax.vmap(scaling)(jnp.asarray(_single(whole))), np.float64)
+    return _prediction(t.mean(axis=0), np.atleast_2d(np.cov(t.T)) + 1e-3 * np.eye(k))
+
+
+def _prediction(mean: np.ndarray, covariance: np.ndarray) -> Prediction:
+    return Prediction(NonTrainable(_single(mean)), NonTrainable(_single(covariance)))
+
+
+def _lacks_numbers(layout: Layout) -> bool:
+    return any(part.masked for part in layout if not part.shape)
+
+
 class Embedded(eqx.Module):
     """An array of a condition, standardised, as the features of its network."""
 
@@ -177,20 +217,21 @@ class Condition(eqx.Module):
     """Features of a raw condition c (k,); see the module."""
 
     scaling: Scaling
+    prediction: Prediction | None
     embedded: tuple[Embedded, ...]
     layout: Layout = eqx.field(static=True)
 
     def __call__(self, c: Array) -> Array:
-        if not self.embedded and not any(part.masked for part in self.layout):
-            return self.scaling(c)
-        masked = np.array([part.masked for part in self.layout if not part.shape], bool)
         numbers = c[numbers_of(self.layout)]
-        missing = jnp.isnan(numbers) & masked
-        centre = jax.lax.stop_gradient(_raw(self.scaling.centre))
-        features = [
-            self.scaling(jnp.where(missing, centre, numbers)),
-            missing[np.flatnonzero(masked)].astype(numbers.dtype),
-        ]
+        features = [self.scaling(numbers)]
+        if self.prediction is not None:
+            masked = np.array([part.masked for part in self.layout if not part.shape])
+            missing = jnp.isnan(numbers) & masked
+            # replaced before any arithmetic, so that no gradient meets a NaN
+            centre = jax.lax.stop_gradient(_raw(self.scaling.centre))
+            t = self.scaling(jnp.where(missing, centre, numbers))
+            told = missing[np.flatnonzero(masked)].astype(t.dtype)
+            features = [self.prediction(t, missing), told]
         places = zip(self.layout, spans(self.layout), strict=True)
         arrays = [span for part, span in places if part.shape]
         features += [e(c[span]) for e, span in zip(self.embedded, arrays, strict=True)]
@@ -219,7 +260,9 @@ def blank_condition(
         Embedded(_blank_array_scaling(p), _network(jr.key(0), p, kind, size), p)
         for p in layout if p.shape
     )  # fmt: skip
-    return Condition(blank_scaling(len(layout) - len(embedded)), embedded, layout)
+    k = len(layout) - len(embedded)
+    prediction = _prediction(np.zeros(k), np.eye(k)) if _lacks_numbers(layout) else None
+    return Condition(blank_scaling(k), prediction, embedded, layout)
 
 
 def _network(key: Array, part: Part, kind: str | None, features: int) -> embedding.Embedding:
@@ -255,7 +298,10 @@ def fit_condition(
         _fit_embedded(jr.fold_in(key, i), part, z[rows], c[rows, span], (kind, size))
         for i, (part, span) in enumerate(zip(found, places, strict=True)) if part.shape
     )  # fmt: skip
-    return Condition(robust_scaling(c[:, numbers_of(found)]), embedded, found)
+    numbers = c[:, numbers_of(found)]
+    scaling = robust_scaling(numbers)
+    prediction = _fit_prediction(scaling, numbers) if _lacks_numbers(found) else None
+    return Condition(scaling, prediction, embedded, found)
 
 
 def _noted(part: Part, values: np.ndarray) -> Part:

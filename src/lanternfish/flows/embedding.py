@@ -259,15 +259,19 @@ class Embedding(eqx.Module):
     def started(self, matrix: np.ndarray, offset: np.ndarray) -> Embedding:
         """The same with its first features a linear map (d, summary) of the summary."""
         d = min(len(matrix), self.direct.out_features)
-        new = (
-            self.direct.weight.at[:d].set(jnp.asarray(matrix[:d], jnp.float32)),
-            self.direct.bias.at[:d].set(jnp.asarray(offset[:d], jnp.float32)),
-        )
+        new = _replaced(self.direct.weight, matrix[:d]), _replaced(self.direct.bias, offset[:d])
         started = eqx.tree_at(lambda e: (e.direct.weight, e.direct.bias), self, new)
         if started.head is None:
             return started
-        silent = started.head.layers[-1].weight.at[:d].set(0.0)
+        last = started.head.layers[-1].weight
+        silent = _replaced(last, np.zeros((d, last.shape[1])))
         return eqx.tree_at(lambda e: e.head.layers[-1].weight, started, silent)
+
+
+def _replaced(values: Array | None, first: np.ndarray) -> Array:
+    """The values with others in place of the first rows."""
+    old = jnp.asarray(values)
+    return old.at[: len(first)].set(jnp.asarray(first, old.dtype))
 
 
 def choose(kind: str, shape: tuple[int, ...]) -> str:

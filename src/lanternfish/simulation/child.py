@@ -113,13 +113,13 @@ def complete(x: np.ndarray, outputs: Sequence[Output]) -> np.ndarray:
     for _, shape, kind in outputs:
         part = x[:, start : start + size(shape)]
         start += size(shape)
-        finite = np.isfinite(part)
         if kind == "trials":
-            there = finite.reshape(len(x), *shape).all(axis=2)
-            absent = np.isnan(part).reshape(len(x), *shape).all(axis=2)
-            whole &= (there | absent).all(axis=1) & there.any(axis=1)
+            trials = part.reshape(len(x), *shape)
+            there = np.all(np.isfinite(trials), axis=2)
+            absent = np.all(np.isnan(trials), axis=2)
+            whole &= np.all(np.logical_or(there, absent), axis=1) & np.any(there, axis=1)
         else:
-            whole &= finite.all(axis=1)
+            whole &= np.all(np.isfinite(part), axis=1)
     return whole
 
 
