@@ -37,6 +37,17 @@ def test_the_readme_program_runs(tmp_path, monkeypatch):
     assert (tmp_path / "my_run" / "run.json").exists()
 
 
+def test_the_raw_data_program_runs():
+    """What it finds: a normal mean of 256 points and two trials, in closed form."""
+    page = (ROOT / "docs" / "study.md").read_text().split("## Raw data")[1]
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names = {}
+    exec(program, names)
+    samples = names["run"].posterior.sample(1_000)["gain"]
+    assert 0.7 < samples.mean() < 1.3
+    assert samples.std() < 0.3  # 1 before
+
+
 def test_the_first_shell_block_has_two_lines():
     first = re.search(r"```sh\n(.*?)```", README, re.DOTALL)
     assert first is not None

@@ -13,8 +13,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "lanternfish.core": (
         "BatchSimulator", "Beta", "Column", "CorrelatedNormal", "Custom", "FromSamples", "Gamma",
-        "JaxSimulator", "LogNormal", "LogUniform", "Model", "Normal", "Observation", "Posterior",
-        "Prior", "PythonSimulator", "Simulations", "Status", "Table", "Traces", "Uniform",
+        "Image", "JaxSimulator", "LogNormal", "LogUniform", "Model", "Normal", "Observation",
+        "Posterior", "Prior", "PythonSimulator", "Simulations", "Status", "Table", "Trace",
+        "Traces", "Trials", "Uniform",
     ),
     "lanternfish.core.run": ("Run",),
     "lanternfish.simulation": ("simulate",),

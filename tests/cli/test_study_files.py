@@ -235,7 +235,7 @@ def test_target_in_npz(desk):
     (desk / "study.toml").write_text(MODEL_LINE + 'target = "x.npz"')
     assert dict(read_study(desk / "study.toml").target) == {"rate": 0.5, "cv": 0.25}
     np.savez(desk / "x.npz", rate=[0.5, 1.0], cv=0.25)
-    with pytest.raises(StudyMistakes, match=r"shape \(2,\) under rate"):
+    with pytest.raises(StudyMistakes, match=r"a number for rate; got shape \(2,\)"):
         read_study(desk / "study.toml")
 
 

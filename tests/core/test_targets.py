@@ -33,7 +33,7 @@ WRONG = {
     "NaN": lambda: Observation(rate=float("nan")),
     "infinite": lambda: Observation(rate=-float("inf")),
     "text": lambda: Observation(rate="fast"),
-    "several": lambda: Observation(rate=[1.0, 2.0]),
+    "several": lambda: Observation(rate=[1.0, 2.0], cv=1).array_for(COLUMNS),
     "nothing": lambda: Observation(rate=None),
     "shape": lambda: Observation.from_array([1.0], COLUMNS),
     "unknown": lambda: Observation(rate=1, burst=2).array_for(COLUMNS),

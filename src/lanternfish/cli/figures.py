@@ -91,7 +91,7 @@ def _measured(run: Run) -> str:
     """The measured statistics in words; lines break between them only."""
     target = run.posterior.observation
     words = [
-        f"{c.name.replace('_', ' ')} {target[c.name]:.4g} {c.unit}".rstrip()
+        f"{c.name.replace('_', ' ')} {c.in_words(target[c.name], 4)} {c.unit}".rstrip()
         for c in run.posterior.statistics
     ]
     whole = ", ".join(word.replace(" ", "\N{NO-BREAK SPACE}") for word in words)

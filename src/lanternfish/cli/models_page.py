@@ -40,7 +40,7 @@ def show_model(name: str, console: Console) -> None:
     console.print(_heading("Targets"))
     for key, target in model.targets.items():
         console.print(Text(f"{key}  {target.name}".rstrip()))
-        rows = [(c.name, f"{target[c.name]:.5g}", c.unit) for c in model.statistics]
+        rows = [(c.name, c.in_words(target[c.name]), c.unit) for c in model.statistics]
         console.print(_table(("statistic", "measured", "unit"), rows))
 
 

@@ -161,6 +161,8 @@ class _Reader:
 
     def _target_source(self, model: Model, target: Observation) -> str | dict[str, float]:
         names = [name for name, observation in model.targets.items() if observation is target]
+        if not names and target.arrays():  # too long for a study file, which then names theirs
+            return str((self.base / Path(self.values["target"]).expanduser()).resolve())
         return names[0] if names else dict(target)
 
     def _options(self) -> dict[str, Any]:

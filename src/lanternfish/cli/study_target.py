@@ -63,7 +63,9 @@ def _from_numbers(
 
     good = {}
     for statistic, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if hasattr(value, "shape"):  # an array of raw data, which the observation looks at
+            good[statistic] = value
+        elif isinstance(value, bool) or not isinstance(value, int | float):
             wrong(f"{key}.{statistic}", f"Expected a number; got {value!r}.")
         elif not math.isfinite(value):
             wrong(
@@ -93,4 +95,10 @@ def _from_numbers(
         )
     if missing or set(good) != set(names):
         return None
-    return Observation(name, **{n: good[n] for n in names})
+    try:
+        found = Observation(name, **{n: good[n] for n in names})
+        found.array_for(model.statistics)
+    except ValueError as error:
+        wrong(key, str(error))
+        return None
+    return found

@@ -1,21 +1,22 @@
-"""Targets in files: one value for each named statistic, in CSV, JSON or NPZ."""
+"""Targets in files: one value for each named statistic, in CSV, JSON or NPZ (arrays, too)."""
 
 from __future__ import annotations
 
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 SUFFIXES = (".csv", ".json", ".npz")
 _SHAPES = {
     ".csv": "a line of statistic names and a line of numbers",
     ".json": 'an object such as {"rate": 12.0, "cv": 0.4}',
-    ".npz": "one number under each statistic's name",
+    ".npz": "a number, or an array of raw data, under each statistic's name",
 }
 
 
-def read_target(path: Path) -> dict[str, float]:
-    """Values by name.
+def read_target(path: Path) -> dict[str, Any]:
+    """Values by name: numbers, and from NPZ also arrays of raw data.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -30,13 +31,19 @@ def read_target(path: Path) -> dict[str, float]:
         raise FileNotFoundError(f"Expected a target file at {path}; got none.")
     reader = {".csv": _read_csv, ".json": _read_json, ".npz": _read_npz}[suffix]
     try:
-        return {name: _number(path, name, value) for name, value in reader(path).items()}
+        return {name: _value(path, name, value) for name, value in reader(path).items()}
     except (UnicodeDecodeError, csv.Error, EOFError) as error:
         raise ValueError(_unfit(path, str(error))) from None
 
 
 def _unfit(path: Path, got: str) -> str:
     return f"Expected {path.name} to hold {_SHAPES[path.suffix.lower()]}; got {got}."
+
+
+def _value(path: Path, name: str, value):
+    """An array of numbers as it is, all else as a number."""
+    numbers = hasattr(value, "dtype") and value.dtype.kind in "fiu"
+    return value if numbers and value.size > 1 else _number(path, name, value)
 
 
 def _number(path: Path, name: str, value) -> float:
@@ -79,7 +86,4 @@ def _read_npz(path: Path) -> dict[str, object]:
             arrays = {name: stored[name] for name in stored.files}
     except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
         raise ValueError(_unfit(path, f"no NPZ that can be read ({error})")) from None
-    for name, array in arrays.items():
-        if array.size != 1:
-            raise ValueError(_unfit(path, f"shape {array.shape} under {name}"))
-    return {name: array.item() for name, array in arrays.items()}
+    return {name: array.item() if array.size == 1 else array for name, array in arrays.items()}

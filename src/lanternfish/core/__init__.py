@@ -1,5 +1,6 @@
 """The nouns of the house: what everyone stands on."""
 
+from lanternfish.core.columns import Column, Image, Trace, Trials
 from lanternfish.core.compilation import keep_compilations
 from lanternfish.core.files import DamagedFile, Folder
 from lanternfish.core.joint import CorrelatedNormal, Custom, FromSamples, JointLaw
@@ -9,7 +10,7 @@ from lanternfish.core.posterior import Marginal, Posterior
 from lanternfish.core.prior import Prior
 from lanternfish.core.simulations import Simulations, Status
 from lanternfish.core.simulators import BatchSimulator, JaxSimulator, PythonSimulator, Simulator
-from lanternfish.core.table import Column, Table
+from lanternfish.core.table import Table
 from lanternfish.core.targets import Observation
 
 keep_compilations()
@@ -24,6 +25,7 @@ __all__ = [
     "Folder",
     "FromSamples",
     "Gamma",
+    "Image",
     "JaxSimulator",
     "JointLaw",
     "Law",
@@ -40,6 +42,8 @@ __all__ = [
     "Simulator",
     "Status",
     "Table",
+    "Trace",
     "Traces",
+    "Trials",
     "Uniform",
 ]

@@ -16,7 +16,8 @@ from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, ArrayLike
 
-from lanternfish.core.table import Column, Table, as_columns
+from lanternfish.core.columns import Column, as_columns
+from lanternfish.core.table import Table
 
 _LOG_SQRT_2PI = 0.5 * float(np.log(2 * np.pi))
 _LEAST = 1e-30  # keeps logarithms and their slopes finite in float32 at a bound

@@ -6,21 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lanternfish.core.columns import Column
 from lanternfish.core.prior import Prior
 from lanternfish.core.simulators import Simulator
-from lanternfish.core.table import Column, check_names
 from lanternfish.core.targets import Observation
 
 
 @dataclass(frozen=True)
 class Model:
-    """A prior over named parameters and a simulator that reports named statistics.
+    """A prior over named parameters and a simulator that reports named statistics or raw data.
 
     Args:
         prior: distribution of the parameters.
         simulator: what turns parameters into statistics.
         name: for titles, files and reports.
-        targets: named observations that come with the model.
+        targets: named observations that come with the model; each fits its statistics.
         traces: ``traces(theta, seeds) -> Traces`` for plots of predicted traces, where the model
             has any.
         about: one paragraph for people, with its reference.
@@ -42,7 +42,7 @@ class Model:
                 f"got {self.simulator!r}."
             )
         for target in self.targets.values():
-            check_names(target, [c.name for c in self.statistics])
+            target.array_for(self.statistics)
 
     @property
     def parameters(self) -> tuple[Column, ...]:
@@ -56,8 +56,8 @@ class Model:
         """What identifies the model: for the paper trail and to recognise it when resuming."""
         return {
             "name": self.name,
-            "parameters": [[c.name, c.unit, c.label] for c in self.parameters],
-            "statistics": [[c.name, c.unit, c.label] for c in self.statistics],
+            "parameters": [c.as_list() for c in self.parameters],
+            "statistics": [c.as_list() for c in self.statistics],
             "prior": self.prior.to_dict(),
             "simulator": self.simulator.fingerprint,
         }

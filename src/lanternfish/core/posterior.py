@@ -14,9 +14,10 @@ import jax
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
+from lanternfish.core.columns import Column
 from lanternfish.core.files import Folder
 from lanternfish.core.prior import Prior
-from lanternfish.core.table import Column, Table, as_table
+from lanternfish.core.table import Table, as_table
 from lanternfish.core.targets import Observation
 
 

@@ -1,27 +1,34 @@
-"""What every posterior stores alike in ``posterior.json``: prior, statistics, observation."""
+"""What every posterior stores alike in ``posterior.json``: prior, statistics, observation.
+
+Arrays of an observation stand in ``observation.npz``; the JSON file has their shapes and digests.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
 
+from lanternfish.core.columns import Column
 from lanternfish.core.files import DamagedFile, Folder
 from lanternfish.core.posterior import Posterior
 from lanternfish.core.prior import Prior
-from lanternfish.core.table import Column
 from lanternfish.core.targets import Observation
 
 _GROUP = "lanternfish.posteriors"
+_OBSERVATION = "observation.npz"  # its arrays, where it has some
 
 
 def write_common(folder: Folder, posterior: Posterior, details: dict) -> None:
     """Write ``posterior.json``; ``details`` belong to the kind of posterior."""
+    arrays = posterior.observation.arrays()
+    if arrays:
+        folder.write_arrays(_OBSERVATION, arrays)
     folder.write_json(
         "posterior.json",
         {
             "kind": posterior.kind,
             "prior": posterior.prior.to_dict(),
-            "statistics": [[c.name, c.unit, c.label] for c in posterior.statistics],
-            "observation": dict(posterior.observation),
+            "statistics": [c.as_list() for c in posterior.statistics],
+            "observation": posterior.observation.as_plain(),
             "observation_name": posterior.observation.name,
             "details": details,
         },
@@ -32,10 +39,14 @@ def read_common(folder: Folder, prior: Prior | None) -> tuple[dict, dict]:
     """The common parts, as keyword arguments, and the details of the kind."""
     stored = folder.read_json("posterior.json")
     try:
+        statistics = tuple(Column(*c) for c in stored["statistics"])
+        values = dict(stored["observation"])
+        if any(c.is_array for c in statistics):
+            values |= folder.read_arrays(_OBSERVATION)
         common = {
             "prior": prior if prior is not None else Prior.from_dict(stored["prior"]),
-            "statistics": tuple(Column(*c) for c in stored["statistics"]),
-            "observation": Observation(stored["observation_name"], **stored["observation"]),
+            "statistics": statistics,
+            "observation": Observation(stored["observation_name"], **values),
         }
         return common, stored["details"]
     except KeyError as error:

@@ -18,10 +18,11 @@ from flowjax.bijections import AbstractBijection
 from jaxtyping import Array, ArrayLike
 
 from lanternfish.core import joint, laws
+from lanternfish.core.columns import Column, as_columns
 from lanternfish.core.joint import JointLaw
 from lanternfish.core.laws import Law
 from lanternfish.core.seeds import simulation_seeds
-from lanternfish.core.table import Column, Table, as_columns, as_table
+from lanternfish.core.table import Table, as_table
 
 _BLOCK = 4096  # draws per compiled call: bounds the memory, and one shape is compiled once
 
@@ -58,6 +59,9 @@ class Prior:
         columns = [c for law in joint_laws for c in law.columns]
         columns += [Column(name, law.unit, law.label) for name, law in named_laws.items()]
         self.columns = as_columns(columns)
+        arrays = [c.name for c in self.columns if c.is_array]
+        if arrays:
+            raise ValueError(f"Expected parameters that are numbers; got arrays: {arrays[0]}.")
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lanternfish.core.columns import Column
 from lanternfish.core.files import DamagedFile, Folder
 from lanternfish.core.model import Model
 from lanternfish.core.posterior import Posterior
 from lanternfish.core.posterior_files import read_posterior
 from lanternfish.core.simulations import Simulations
-from lanternfish.core.table import Column
 from lanternfish.core.targets import Observation
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from lanternfish.core.table import Column, Table
+from lanternfish.core.columns import Column, width
+from lanternfish.core.table import Table
 
 
 class Status(enum.IntEnum):
@@ -45,7 +46,7 @@ class Simulations:
 
     Attributes:
         theta: parameters, a table (n, d).
-        x: statistics, a table (n, k); NaN where a simulation gave none.
+        x: statistics, a table (n, k); NaN where a simulation gave none, and in absent trials.
         status: what became of each, (n,) of ``Status``.
         weight: importance weights, (n,): averages over rows with them are unbiased. All 1 unless
             the simulator abandons hopeless rows at random.
@@ -69,8 +70,8 @@ class Simulations:
     @classmethod
     def empty(cls, parameters: Sequence[Column], statistics: Sequence[Column]) -> Simulations:
         return cls(
-            Table(np.zeros((0, len(parameters))), parameters),
-            Table(np.zeros((0, len(statistics))), statistics),
+            Table(np.zeros((0, width(parameters))), parameters),
+            Table(np.zeros((0, width(statistics))), statistics),
             np.zeros(0, np.int8),
             np.zeros(0),
             np.zeros(0, np.uint64),

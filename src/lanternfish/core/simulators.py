@@ -19,7 +19,7 @@ from functools import partial
 
 import numpy as np
 
-from lanternfish.core.table import Column, as_columns
+from lanternfish.core.columns import Column, as_columns
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Simulator:
 
     Args:
         function: what to call; see the kinds.
-        outputs: names or columns of what it returns, k of them.
+        outputs: names or columns of what it returns, k numbers in all; ``Trace``, ``Image`` and
+            ``Trials`` for raw data.
     """
 
     function: Callable
@@ -43,7 +44,8 @@ class Simulator:
     @property
     def fingerprint(self) -> str:
         """Hash of the function's source and of the names it returns, to recognise it by."""
-        text = _source(self.function) + "|" + ",".join(c.name for c in self.columns)
+        names = (f"{c.name}{c.kind}{c.shape}" if c.is_array else c.name for c in self.columns)
+        text = _source(self.function) + "|" + ",".join(names)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -52,7 +54,8 @@ class JaxSimulator(Simulator):
     """A JAX function of one parameter set and one key.
 
     ``function(theta, key)`` takes ``theta``, a dictionary of scalars by parameter name, and a JAX
-    key; it returns an array of shape (k,), or a dictionary of scalars by output name.
+    key; it returns an array of shape (k,), or a dictionary by output name of scalars, or of arrays
+    in the output's shape.
 
     Args:
         lanes: parameter sets that one compiled call works on. Simulation i always sits in lane
@@ -73,8 +76,8 @@ class PythonSimulator(Simulator):
 
     ``function(theta, rng)`` takes ``theta``, a dictionary of floats by parameter name, and a
     ``numpy.random.Generator``; it returns k numbers in the order of ``outputs``, or a dictionary by
-    name. It is run in processes of its own: a crash, an exception or a hang costs that one
-    simulation.
+    name of numbers, or of arrays in the output's shape (of trials, fewer are filled up). It is run
+    in processes of its own: a crash, an exception or a hang costs that one simulation.
 
     Args:
         time_limit: seconds after which one simulation is given up; ``None`` waits for ever.
@@ -93,7 +96,8 @@ class BatchSimulator(Simulator):
     """Compiled code that takes many parameter sets at once and releases the interpreter's lock.
 
     ``function(theta, seeds)`` takes an array (n, d) float64 and seeds (n,) uint64; it returns
-    statistics (n, k), or a pair of them and importance weights (n,). Row i may depend on
+    statistics (n, k), or a dictionary by name of (n,) or (n, *shape), or a pair of them and
+    importance weights (n,). Row i may depend on
     ``theta[i]`` and ``seeds[i]`` alone.
 
     Args:

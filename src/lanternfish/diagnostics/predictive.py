@@ -12,6 +12,9 @@ n posterior samples are simulated, which gives
 A statistic that is the same in half of the reference has s_k = 0 by that formula; its standard
 deviation takes its place, and where that is 0 too, only the measured value itself matches.
 
+Of raw data (traces, images, trials) the mean and the standard deviation of each channel take part
+as statistics: a posterior may pass and still miss the shape of a trace.
+
 Reference: Gelman, Meng & Stern (1996), Statistica Sinica 6:733-807.
 """
 
@@ -19,12 +22,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lanternfish.core import Column, Folder, Model, Posterior, Simulations, Table
 from lanternfish.core.seeds import stream
+from lanternfish.core.summaries import in_numbers
 from lanternfish.diagnostics.weighted import Share, quantile, share
 from lanternfish.simulation import simulate
 
@@ -101,7 +105,14 @@ def predictive_check(
 def compare(
     simulations: Simulations, observed: np.ndarray, reference: Simulations
 ) -> PredictiveCheck:
-    """The check of simulations that are there already, against observed statistics (k,)."""
+    """The check of simulations that are there already, against observed statistics (k,).
+
+    Arrays are compared by the mean and the standard deviation of each channel.
+    """
+    whole = simulations
+    observed = in_numbers(Table(observed[None], simulations.x.columns)).array[0]
+    simulations = replace(simulations, x=in_numbers(simulations.x))
+    reference = replace(reference, x=in_numbers(reference.x))
     spread = reference_spread(reference)
     matching = matches(simulations, observed, spread)
     valid = share(simulations.valid, simulations.weight)
@@ -122,7 +133,7 @@ def compare(
         "statistics": rows,
         "findings": findings,
     }
-    return PredictiveCheck(finding, simulations, matching)
+    return PredictiveCheck(finding, whole, matching)
 
 
 def reference_spread(reference: Simulations) -> np.ndarray:

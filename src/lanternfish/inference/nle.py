@@ -60,7 +60,17 @@ class NLE(SequentialMethod):
     layers: ClassVar[int] = 3
 
     def fit(self, study: Study) -> Fitted:
-        """Run all rounds of a study."""
+        """Run all rounds of a study.
+
+        Raises:
+            ValueError: if a statistic is an array, whose likelihood NLE does not learn.
+        """
+        arrays = [f"{c.name}, a {c.kind}" for c in study.model.statistics if c.is_array]
+        if arrays:
+            raise ValueError(
+                f"Expected statistics that are numbers for NLE; got {arrays[0]} of raw data: use "
+                "NPE, or summarise it in numbers."
+            )
         rounds, proposal, posterior = Rounds(self, study), None, None
         starts = np.zeros((0, len(study.model.prior)))
         for number in range(1, self.rounds + 1):

@@ -9,7 +9,12 @@ the prior restricted to where the last posterior may be (``truncation``); the lo
 over the simulations of all rounds that lie there.
 
 Only valid simulations are trained on: q then learns p(theta | x, valid), which for an x that was
-measured, and so is valid, is the posterior.
+measured, and so is valid, is the posterior. Simulations that lack some of their statistics may be
+trained on too, with indicators of what is missing: that adds what they say, and changes nothing for
+an x that lacks nothing.
+
+Statistics may be raw data - traces, images, trials: the flow's embedding networks are chosen from
+their shapes and trained with it.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ from lanternfish import flows
 from lanternfish.inference.method import Rounds, SequentialMethod
 from lanternfish.inference.npe_posterior import NPEPosterior
 from lanternfish.inference.progress import Progress
-from lanternfish.inference.rounds import Fitted, Study, training_pairs
+from lanternfish.inference.rounds import Fitted, Study, layout_of, training_pairs
 from lanternfish.inference.truncation import TruncatedPrior
 
 
@@ -40,6 +45,8 @@ class NPE(SequentialMethod):
         training: settings of the training loop.
         first_round: share of the budget that the first of several rounds gets.
         epsilon: share of the posterior that a truncated proposal may lose.
+        masked: whether simulations that lack some of their statistics (NaN) are trained on; None:
+            where they are 5 to 90 % of those that have any.
 
     >>> import lanternfish as lf
     >>> lf.NPE(simulations=100_000, rounds=5).rounds
@@ -48,6 +55,7 @@ class NPE(SequentialMethod):
 
     density: str | flows.Architecture = "spline"
     epsilon: float = 1e-3
+    masked: bool | None = None
 
     name: ClassVar[str] = "NPE"
 
@@ -72,9 +80,10 @@ class NPE(SequentialMethod):
         if region is not None:
             inside = inside[region.holds(inside.theta.array)]
         study.tell(Progress(rounds.stage("train", number), 0.0, None, "preparing"))
-        pairs = training_pairs(study.model, inside)
+        pairs = training_pairs(study.model, inside, self.masked)
         key = jr.key(rounds.seed("fit", number) % 2**32)
-        flow = flows.build(key, self.architecture, pairs.z, pairs.c)
+        layout = layout_of(study.model.statistics)
+        flow = flows.build(key, self.architecture, pairs.z, pairs.c, layout)
         return NPEPosterior(
             prior=study.model.prior,
             statistics=study.model.statistics,

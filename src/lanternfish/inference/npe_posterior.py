@@ -133,6 +133,9 @@ class NPEPosterior(Posterior):
             "amortised": self.amortised,
             "validity": self.validity is not None,
         }
+        layout = self.flow.condition.layout
+        if any(part != flows.Part() for part in layout):
+            details["layout"] = [[p.kind, list(p.shape), p.masked] for p in layout]
         write_weights(folder, "posterior.safetensors", self.flow)
         if self.validity is not None:
             write_weights(folder, "validity.safetensors", self.validity)
@@ -181,7 +184,10 @@ def read(folder: Folder, prior: Prior | None = None) -> NPEPosterior:
     """
     common, details = read_common(folder, prior)
     architecture = flows.Architecture(**details["architecture"])
-    empty = flows.empty(architecture, len(common["prior"]), len(common["statistics"]))
+    layout: list[flows.Part] | int = len(common["statistics"])
+    if "layout" in details:
+        layout = [flows.Part(kind, tuple(shape), m) for kind, shape, m in details["layout"]]
+    empty = flows.empty(architecture, len(common["prior"]), layout)
     flow = read_weights(folder, "posterior.safetensors", empty)
     validity = None
     if details.get("validity", False):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lanternfish.core import Folder, Model, Observation, Posterior, Simulations
+from lanternfish import flows
+from lanternfish.core import Column, Folder, Model, Observation, Posterior, Simulations, Status
+from lanternfish.core.columns import known_by_column
 from lanternfish.inference.progress import Progress
 from lanternfish.inference.training import Pairs
 
 _FEWEST = 50  # valid simulations that a first posterior is worth building on
+_WORTH = (0.05, 0.9)  # share of rows that lack statistics for which they are trained on
 
 
 @dataclass(frozen=True)
@@ -38,26 +41,63 @@ class Fitted:
     history: dict[str, list]
 
 
-def training_pairs(model: Model, simulations: Simulations) -> Pairs:
-    """Valid simulations as (unbounded parameters, statistics, weight).
+def layout_of(columns: Sequence[Column]) -> tuple[flows.Part, ...]:
+    """What a flow is told of statistics: their kinds and shapes."""
+    return tuple(flows.Part(c.kind, c.shape) for c in columns)
+
+
+def training_pairs(model: Model, simulations: Simulations, masked: bool | None = False) -> Pairs:
+    """Simulations as (unbounded parameters, statistics, weight): the valid ones.
+
+    Args:
+        masked: whether also those that lack some of their statistics, as NaN; None: where they are
+            many, but not almost all (see ``worth_masking``).
 
     Raises:
         ValueError: if too few are valid, or a statistic never varies.
     """
-    kept = simulations[simulations.valid]
-    if len(kept) < _FEWEST:
+    valid = int(simulations.valid.sum())
+    if valid < _FEWEST:
         raise ValueError(
-            f"Expected at least {_FEWEST} valid simulations to learn from; got {len(kept)}: "
+            f"Expected at least {_FEWEST} valid simulations to learn from; got {valid}: "
             f"{simulations.report()} Raise the number of simulations, or narrow the prior to where "
             "the model gives finite statistics."
         )
-    constant = [c.name for c in kept.x.columns if np.ptp(kept.x[c.name]) == 0]
+    partial = partly_known(simulations)
+    if masked is None:
+        masked = worth_masking(valid, int(partial.sum()))
+    kept = simulations[simulations.valid | (partial & masked)]
+    x = np.where(np.isfinite(kept.x.array), kept.x.array, np.nan)
+    whole = kept.x[kept.valid]
+    constant = [c.name for c in kept.x.columns if _never_varies(whole[c.name])]
     if constant:
         raise ValueError(
             f"Expected statistics that vary from simulation to simulation; got "
             f"{', '.join(constant)} constant: leave them out of the model and the observation."
         )
-    return Pairs(unbounded(model, kept.theta.array), kept.x.array, kept.weight)
+    return Pairs(unbounded(model, kept.theta.array), x, kept.weight)
+
+
+def partly_known(simulations: Simulations) -> np.ndarray:
+    """Rows that lack some statistics, but not all, (n,) of bool."""
+    known = known_by_column(simulations.x.array, simulations.x.columns)
+    return (simulations.status == Status.INVALID) & known.any(axis=1)
+
+
+def worth_masking(valid: int, partial: int) -> bool:
+    """Whether to train on rows that lack statistics: where they are 5 to 90 % of all rows.
+
+    Leaving them out is right for an observation that lacks nothing: so few are not worth the
+    indicators, and where almost all lack something, it is they that would be learned.
+    """
+    share = partial / max(valid + partial, 1)
+    return _WORTH[0] <= share <= _WORTH[1]
+
+
+def _never_varies(values: np.ndarray) -> bool:
+    """Whether all rows of (n, *shape) are the same, absent trials excepted."""
+    rows = values.reshape(len(values), -1)
+    return bool(np.all((rows == rows[:1]) | np.isnan(rows)))
 
 
 def unbounded(model: Model, theta: np.ndarray) -> np.ndarray:

@@ -92,7 +92,7 @@ def _card(model, target, method, seed) -> dict:
     """What makes a study this study: another card is another study."""
     return {
         "model": model.describe(),
-        "target": dict(target),
+        "target": target.as_plain(),
         "target_name": target.name,
         "method": method.describe(),
         "seed": seed,
@@ -114,9 +114,12 @@ def _claim(folder: Folder, card: dict) -> None:
 
 
 def _plain(value):
-    """As JSON would give it back: tuples as lists."""
+    """As JSON would give it back: tuples as lists. What is None counts as left out.
+
+    So a card that was written before a setting existed is still that of the same study.
+    """
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: _plain(v) for k, v in value.items() if v is not None}
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 

@@ -31,6 +31,7 @@ from jaxtyping import Array
 
 from lanternfish.core import Folder
 
+_WIDE = 512  # numbers of a condition above which it is raw data
 _NEVER = 1e30  # validation loss before the first epoch
 
 
@@ -257,8 +258,9 @@ def _epoch_program(static, settings: Training, optimiser):
     return jax.jit(run, donate_argnums=0)
 
 
-def _in_chunks(total, params, pairs: Pairs, size: int = 4096) -> Array:
+def _in_chunks(total, params, pairs: Pairs) -> Array:
     """Sum of ``total`` over chunks, to bound the memory of validation."""
+    size = 4096 if pairs.c.shape[1] <= _WIDE else 256  # both divide the padded number of pairs
     size = min(size, len(pairs.weight))
     chunks = jax.tree.map(lambda a: a.reshape(-1, size, *a.shape[1:]), pairs)
     return jnp.sum(jax.lax.map(lambda part: total(params, part), chunks))

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lanternfish.core import Column, Observation, Table
+from lanternfish.core.summaries import in_numbers
 from lanternfish.plot import densities, inputs, style
 from lanternfish.plot.scales import Scale, number_text
 
@@ -23,7 +24,8 @@ def predictive(
     """The distribution of each predicted statistic, on an axis in its unit, and what was measured.
 
     Bars hold 50 and 90 % of the predictions. Predictions without a value (NaN) are counted above
-    the panels and left out of them.
+    the panels and left out of them. Of arrays the mean and standard deviation of each channel are
+    drawn.
 
     Args:
         x: predicted statistics (n, k), for example of simulations of posterior samples.
@@ -43,12 +45,19 @@ def predictive(
         raise ValueError(
             f"Expected an observation of {', '.join(x.names)}; got {', '.join(unknown)} too."
         )
+    measured = {c.name: observation[c.name] for c in table.columns if c.name in observation}
+    if any(c.is_array for c in table.columns):
+        known = [c for c in table.columns if c.name in measured]
+        if measured:
+            summaries = in_numbers(Observation(**measured).table_for(known))
+            measured = {name: float(summaries[name][0]) for name in summaries.names}
+        table = in_numbers(table)
     k = len(table.columns)
     rows, across = style.grid_shape(k, 1 if k <= 2 else 2 if k <= 8 else 3)
     figure = style.new_figure(max(3.4, 2.5 * across), 0.98 * rows + 0.5)
     panels = figure.subplots(rows, across, squeeze=False).ravel()
     for axes, column in zip(panels, table.columns, strict=False):
-        scale = _draw(axes, table[column.name], observation.get(column.name), column)
+        scale = _draw(axes, table[column.name], measured.get(column.name), column)
         style.set_ticks(axes, scale, 4, figure.get_figwidth() / across - 0.2)
     for axes in panels[k:]:
         axes.set_visible(False)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import cloudpickle
 import numpy as np
 
-from lanternfish.simulation.child import ABANDONED, RAISED, explain
+from lanternfish.simulation.child import ABANDONED, RAISED, described, explain, width
 from lanternfish.simulation.outcome import (
     Outcome,
     SimulationError,
@@ -32,7 +32,8 @@ class BatchCall:
 
     def __init__(self, simulator: BatchSimulator, names: tuple[str, ...]) -> None:
         self._function = simulator.function
-        self._names = tuple(c.name for c in simulator.columns)
+        self._outputs = tuple(c.spec for c in simulator.columns)
+        self._k = width(self._outputs)
         self._block = simulator.block
         self._stopped = False
         self._sent = b""
@@ -46,7 +47,7 @@ class BatchCall:
 
     def __call__(self, theta: np.ndarray, seeds: np.ndarray, start: int) -> Outcome:
         began = time.perf_counter()
-        out = Outcome.blank(len(theta), len(self._names))
+        out = Outcome.blank(len(theta), self._k)
         for a, b in aligned(start, start + len(theta), self._block):
             if self._stopped:
                 raise Stopped
@@ -63,7 +64,7 @@ class BatchCall:
         return self._read(result, len(theta))
 
     def _run_singly(self, theta, seeds, error: Exception) -> Outcome:
-        out = Outcome.blank(len(theta), len(self._names))
+        out = Outcome.blank(len(theta), self._k)
         if len(theta) == 1:
             out.status[:] = RAISED
             out.note([explain(error)])
@@ -74,15 +75,15 @@ class BatchCall:
 
     def _read(self, result, m: int) -> Outcome:
         x, weight = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
-        k = len(self._names)
-        expected = f"Expected statistics of shape ({m}, {k}) ({', '.join(self._names)})"
-        x = _numbers(x, expected)
-        if x.shape == (m,) and k == 1:
-            x = x[:, None]
+        k = self._k
+        expected = f"Expected statistics of shape ({m}, {k}) ({described(self._outputs)})"
+        x = self._named(x, m, expected) if isinstance(x, Mapping) else _numbers(x, expected)
+        if len(self._outputs) == 1 and x.shape == (m, *self._outputs[0][1]):
+            x = x.reshape(m, k)
         if x.shape != (m, k):
             raise SimulationError(f"{expected} from the simulator; got shape {x.shape}.")
         if weight is None:
-            return Outcome(x, finite_status(x), np.ones(m))
+            return Outcome(x, finite_status(x, self._outputs), np.ones(m))
         weight = _numbers(weight, f"Expected weights of shape ({m},)")
         if weight.shape != (m,):
             raise SimulationError(
@@ -90,8 +91,19 @@ class BatchCall:
             )
         if not (np.isfinite(weight).all() and (weight >= 0).all()):
             raise SimulationError("Expected finite weights of at least 0; got others.")
-        status = np.where(weight == 0, np.int8(ABANDONED), finite_status(x))
+        status = np.where(weight == 0, np.int8(ABANDONED), finite_status(x, self._outputs))
         return Outcome(x, status, weight)
+
+    def _named(self, result: Mapping, m: int, expected: str) -> np.ndarray:
+        """The values of a dictionary, side by side."""
+        if set(result) != {name for name, _, _ in self._outputs}:
+            got = ", ".join(map(str, result)) or "no name"
+            raise SimulationError(f"{expected} from the simulator; got {got}.")
+        parts = [_numbers(result[name], expected) for name, _, _ in self._outputs]
+        for (name, shape, _), part in zip(self._outputs, parts, strict=True):
+            if part.shape != (m, *shape):
+                raise SimulationError(f"{expected}; got shape {part.shape} for {name}.")
+        return np.concatenate([part.reshape(m, -1) for part in parts], axis=1)
 
     def stop(self) -> None:
         self._stopped = True

@@ -8,7 +8,8 @@ Frames on the way in have a length (uint64) before them: first the setup, a pick
 requests, the bytes of theta (n, d) float64 followed by those of seeds (n,) uint64. On the way out
 there is one record for each simulation: a status byte, the length of a message (uint32), k float64,
 the message in UTF-8. Status bytes are the numbers of ``lanternfish.core.Status``, or the two
-below.
+below. What a simulator returns is described by outputs, each a name, a shape and a kind
+(``Column.spec``), which have k numbers in all.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import numpy as np
 
 OK, INVALID, RAISED, TIMED_OUT, CRASHED, WRONG_SHAPE, ABANDONED = range(7)
 READY, UNUSABLE = 100, 101  # how setting up ended
+Output = tuple[str, tuple[int, ...], str]  # name, shape, kind
 LENGTH = struct.Struct("<Q")
 RECORD = struct.Struct("<BI")
 IDLE_LIMIT = 60.0  # s without a request after which a child leaves
@@ -74,7 +76,7 @@ def serve(function, names, outputs, requests: int, answer: Callable[[bytes], Non
 
 
 def attempt(
-    function: Callable, theta: dict[str, float], seed: int, outputs: Sequence[str]
+    function: Callable, theta: dict[str, float], seed: int, outputs: Sequence[Output]
 ) -> tuple[int, np.ndarray, str]:
     """One simulation: its status, statistics (k,) and message.
 
@@ -85,39 +87,92 @@ def attempt(
     try:
         result = function(theta, np.random.default_rng(seed))
     except BaseException as error:
-        return RAISED, np.full(len(outputs), np.nan), explain(error)
+        return RAISED, np.full(width(outputs), np.nan), explain(error)
     try:
         x = as_statistics(result, outputs)
     except ValueError as error:
-        return WRONG_SHAPE, np.full(len(outputs), np.nan), str(error)
-    return (OK if np.isfinite(x).all() else INVALID), x, ""
+        return WRONG_SHAPE, np.full(width(outputs), np.nan), str(error)
+    return (OK if complete(x[None], outputs)[0] else INVALID), x, ""
 
 
-def as_statistics(result: object, outputs: Sequence[str]) -> np.ndarray:
+def width(outputs: Sequence[Output]) -> int:
+    """Numbers that a simulation gives, k."""
+    return sum(size(shape) for _, shape, _ in outputs)
+
+
+def size(shape: Sequence[int]) -> int:
+    return int(np.prod(shape, dtype=int))
+
+
+def complete(x: np.ndarray, outputs: Sequence[Output]) -> np.ndarray:
+    """Rows of x (m, k) whose numbers are all finite, (m,) of bool.
+
+    Of trials whole ones may be absent (rows of NaN), but not all.
+    """
+    whole, start = np.ones(len(x), bool), 0
+    for _, shape, kind in outputs:
+        part = x[:, start : start + size(shape)]
+        start += size(shape)
+        if kind == "trials":
+            trials = part.reshape(len(x), *shape)
+            there = np.all(np.isfinite(trials), axis=2)
+            absent = np.all(np.isnan(trials), axis=2)
+            whole &= np.all(np.logical_or(there, absent), axis=1) & np.any(there, axis=1)
+        else:
+            whole &= np.all(np.isfinite(part), axis=1)
+    return whole
+
+
+def as_statistics(result: object, outputs: Sequence[Output]) -> np.ndarray:
     """What a simulator returned as k numbers, in the order of the outputs.
 
     Raises:
         ValueError: if the names or the shape are others.
     """
     if isinstance(result, Mapping):
-        if set(result) != set(outputs):
+        if set(result) != {name for name, _, _ in outputs}:
             raise ValueError(_expected(outputs, ", ".join(map(str, result)) or "no name"))
-        result = [result[name] for name in outputs]
-    try:
-        x = np.asarray(result, np.float64)
-    except (TypeError, ValueError):
-        x = None
-    if x is None or result is None:
+        parts = [_in_shape(result[output[0]], output, outputs) for output in outputs]
+        return np.concatenate([part.ravel() for part in parts])
+    x = None if result is None else _numbers(result)
+    if x is None:
         raise ValueError(
             _expected(outputs, _short(result), ": return numbers, NaN where undefined")
         )
-    if x.shape != (len(outputs),) and not (len(outputs) == 1 and x.shape == ()):
+    if len(outputs) == 1 and x.ndim != 1:
+        return _in_shape(x, outputs[0], outputs).ravel()
+    if x.shape != (width(outputs),):
         raise ValueError(_expected(outputs, f"shape {x.shape}"))
-    return x.reshape(len(outputs))
+    return x
 
 
-def _expected(outputs: Sequence[str], got: str, remedy: str = "") -> str:
-    named = f"{len(outputs)} numbers ({', '.join(outputs)})"
+def _in_shape(value: object, output: Output, outputs: Sequence[Output]) -> np.ndarray:
+    """One output's array; fewer trials than there is room for are filled up with NaN."""
+    name, shape, kind = output
+    x = _numbers(value)
+    if x is None or value is None:
+        raise ValueError(_expected(outputs, _short(value), ": return numbers, NaN where undefined"))
+    if kind == "trials" and x.ndim == 2 and x.shape[1] == shape[1] and len(x) < shape[0]:
+        x = np.concatenate([x, np.full((shape[0] - len(x), shape[1]), np.nan)])
+    if x.shape != shape:
+        raise ValueError(_expected(outputs, f"shape {x.shape} for {name}"))
+    return x
+
+
+def _numbers(value: object) -> np.ndarray | None:
+    try:
+        return np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        return None
+
+
+def described(outputs: Sequence[Output]) -> str:
+    """Names of the outputs, with the shapes of those that are arrays."""
+    return ", ".join(f"{name} {shape}" if shape else name for name, shape, _ in outputs)
+
+
+def _expected(outputs: Sequence[Output], got: str, remedy: str = "") -> str:
+    named = f"{width(outputs)} numbers ({described(outputs)})"
     return f"Expected {named} from the simulator; got {got}{remedy}."
 
 

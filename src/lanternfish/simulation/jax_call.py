@@ -17,7 +17,7 @@ import numpy as np
 
 from lanternfish.core import JaxSimulator
 from lanternfish.core.prior import key_data
-from lanternfish.simulation.child import explain
+from lanternfish.simulation.child import Output, described, explain, width
 from lanternfish.simulation.outcome import (
     Outcome,
     SimulationError,
@@ -36,10 +36,12 @@ class JaxCall:
 
     def __init__(self, simulator: JaxSimulator, names: tuple[str, ...]) -> None:
         self._lanes = simulator.lanes
-        self._k = len(simulator.columns)
-        outputs = tuple(c.name for c in simulator.columns)
+        self._outputs = tuple(c.spec for c in simulator.columns)
+        self._k = width(self._outputs)
         held = _Same(simulator.function)
-        self._program = _compiled(held, names, outputs, self._lanes, jnp.result_type(float).name)
+        self._program = _compiled(
+            held, names, self._outputs, self._lanes, jnp.result_type(float).name
+        )
         self._stopped = False
 
     def __call__(self, theta: np.ndarray, seeds: np.ndarray, start: int) -> Outcome:
@@ -52,7 +54,7 @@ class JaxCall:
             lane = a % self._lanes
             rows[lane : lane + b - a] = np.arange(a - start, b - start)
             out.x[a - start : b - start] = self._run(theta[rows], seeds[rows])[lane : lane + b - a]
-        out.status = finite_status(out.x)
+        out.status = finite_status(out.x, self._outputs)
         out.seconds = time.perf_counter() - began
         return out
 
@@ -87,7 +89,7 @@ class _Same:
 
 
 @lru_cache(maxsize=16)
-def _compiled(held: _Same, names: tuple[str, ...], outputs: tuple[str, ...], lanes: int, _: str):
+def _compiled(held: _Same, names: tuple[str, ...], outputs: tuple[Output, ...], lanes: int, _: str):
     one = partial(_one, held.function, names, outputs)
     arguments = _arguments(np.zeros((lanes, len(names))), np.zeros(lanes, np.uint64))
     jax.eval_shape(one, *(a[0] for a in arguments))
@@ -97,15 +99,11 @@ def _compiled(held: _Same, names: tuple[str, ...], outputs: tuple[str, ...], lan
 def _one(function, names, outputs, theta: jax.Array, words: jax.Array) -> jax.Array:
     """Statistics (k,) of one parameter set (d,) and the words of its seed (2,)."""
     key = jax.random.fold_in(jax.random.wrap_key_data(words, impl="threefry2x32"), 1)
-    expected = f"Expected {len(outputs)} numbers ({', '.join(outputs)}) from the simulator"
+    expected = f"Expected {width(outputs)} numbers ({described(outputs)}) from the simulator"
     try:
         result = function({name: theta[i] for i, name in enumerate(names)}, key)
-        if isinstance(result, Mapping):
-            if set(result) != set(outputs):
-                got = ", ".join(map(str, result)) or "no name"
-                raise SimulationError(f"{expected}; got {got}.")
-            result = jnp.stack([jnp.asarray(result[name], float) for name in outputs])
-        x = jnp.asarray(result)
+        x = _named(result, outputs, expected) if isinstance(result, Mapping) else result
+        x = jnp.asarray(x)
     except SimulationError:
         raise
     except Exception as error:
@@ -113,8 +111,20 @@ def _one(function, names, outputs, theta: jax.Array, words: jax.Array) -> jax.Ar
             "Expected a simulator that JAX can trace, of theta with "
             f"{', '.join(names)} and a key; got {explain(error)}."
         ) from error
-    if x.shape != (len(outputs),) and not (len(outputs) == 1 and x.shape == ()):
-        raise SimulationError(f"{expected}, shape ({len(outputs)},); got shape {x.shape}.")
+    if x.shape != (width(outputs),) and not (len(outputs) == 1 and x.shape == outputs[0][1]):
+        raise SimulationError(f"{expected}, shape ({width(outputs)},); got shape {x.shape}.")
     if not (jnp.issubdtype(x.dtype, jnp.floating) or jnp.issubdtype(x.dtype, jnp.integer)):
         raise SimulationError(f"{expected}; got {x.dtype}: return real numbers.")
-    return x.reshape(len(outputs))
+    return x.reshape(width(outputs))
+
+
+def _named(result: Mapping, outputs: tuple[Output, ...], expected: str) -> jax.Array:
+    """The values of a dictionary, one after the other."""
+    if set(result) != {name for name, _, _ in outputs}:
+        got = ", ".join(map(str, result)) or "no name"
+        raise SimulationError(f"{expected}; got {got}.")
+    parts = [jnp.asarray(result[name], float) for name, _, _ in outputs]
+    for (name, shape, _), part in zip(outputs, parts, strict=True):
+        if part.shape != shape:
+            raise SimulationError(f"{expected}; got shape {part.shape} for {name}.")
+    return jnp.concatenate([part.ravel() for part in parts])

@@ -7,12 +7,12 @@ JAX and what needs it, so that a worker starts at once and stays small.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from lanternfish.simulation.child import INVALID, OK
+from lanternfish.simulation.child import INVALID, OK, Output, complete
 
 MESSAGES = 20  # distinct messages kept, of a shard and of a campaign
 
@@ -56,9 +56,9 @@ class Outcome:
         self.messages = distinct([*self.messages, *messages])
 
 
-def finite_status(x: np.ndarray) -> np.ndarray:
-    """OK where all statistics of a row are finite, INVALID elsewhere, (m,) int8."""
-    return np.where(np.isfinite(x).all(axis=1), OK, INVALID).astype(np.int8)
+def finite_status(x: np.ndarray, outputs: Sequence[Output]) -> np.ndarray:
+    """OK where all statistics of a row are complete, INVALID elsewhere, (m,) int8."""
+    return np.where(complete(x, outputs), OK, INVALID).astype(np.int8)
 
 
 def distinct(messages: Iterable[str]) -> tuple[str, ...]:

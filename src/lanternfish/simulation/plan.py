@@ -9,7 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from lanternfish.core import JaxSimulator, Model, Prior, PythonSimulator
+from lanternfish.core import BatchSimulator, JaxSimulator, Model, Prior, PythonSimulator
+from lanternfish.core.columns import width
 from lanternfish.core.seeds import check_seed, simulation_seeds
 
 
@@ -125,12 +126,18 @@ def default_shard_size(model: Model) -> int:
     """Simulations per shard: 4096 in JAX, 1024 in batches, 64 in other Python.
 
     Some seconds of work and a megabyte or less, for the simulators that each kind is meant for.
+    Raw data make shards of fewer simulations, but not fewer than the lanes or the block of a call.
     """
     if not isinstance(model, Model):
         raise TypeError(f"Expected a Model; got {type(model).__name__}.")
-    if isinstance(model.simulator, JaxSimulator):
-        return 4096
-    return 64 if isinstance(model.simulator, PythonSimulator) else 1024
+    simulator = model.simulator
+    fewer = max(1, width(model.statistics) // 128)
+    if isinstance(simulator, PythonSimulator):
+        return 64
+    if isinstance(simulator, JaxSimulator):
+        return max(min(simulator.lanes, 4096), 4096 // fewer)
+    least = simulator.block if isinstance(simulator, BatchSimulator) else 64
+    return max(min(least, 1024), 1024 // fewer)
 
 
 def _whole(name: str, value, least: int) -> int:

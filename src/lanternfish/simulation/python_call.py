@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import cloudpickle
 import numpy as np
 
-from lanternfish.simulation.child import CRASHED, TIMED_OUT
+from lanternfish.simulation.child import CRASHED, TIMED_OUT, width
 from lanternfish.simulation.children import Child, Gone, Late, nursery
 from lanternfish.simulation.outcome import Outcome, Stopped
 
@@ -30,7 +30,7 @@ class PythonCall:
     """
 
     def __init__(self, simulator: PythonSimulator, names: tuple[str, ...]) -> None:
-        outputs = tuple(c.name for c in simulator.columns)
+        outputs = tuple(c.spec for c in simulator.columns)
         setup = {
             "path": list(sys.path),
             "names": names,
@@ -39,7 +39,7 @@ class PythonCall:
         }
         self._setup = pickle.dumps(setup)
         self._token = uuid.uuid4().hex
-        self._k = len(outputs)
+        self._k = width(outputs)
         self._time_limit = simulator.time_limit
 
     def __call__(self, theta: np.ndarray, seeds: np.ndarray, start: int) -> Outcome:

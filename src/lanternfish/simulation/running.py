@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from lanternfish.core import Folder, Model, Simulations, Status
+from lanternfish.core.columns import width
 from lanternfish.core.table import Table
 from lanternfish.simulation.crew import Crew, ExecutorLost, Pace, Task, gather
 from lanternfish.simulation.outcome import Outcome, SimulationError, kind_of
@@ -173,7 +174,7 @@ class _Shard:
         self.plan, self.start, self.stop = plan, start, stop
         self.theta = plan.theta(start, stop)
         self.seeds = plan.seeds(start, stop)
-        self._out = Outcome.blank(stop - start, len(plan.model.statistics))
+        self._out = Outcome.blank(stop - start, width(plan.model.statistics))
         self._out.note([note])
         self._left = stop - start
 

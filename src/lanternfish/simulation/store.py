@@ -20,6 +20,7 @@ from functools import cached_property
 import numpy as np
 
 from lanternfish.core import Column, DamagedFile, Folder, Simulations, Status
+from lanternfish.core.columns import width
 from lanternfish.core.seeds import simulation_seeds
 from lanternfish.simulation.outcome import distinct
 from lanternfish.simulation.progress import tally
@@ -114,8 +115,8 @@ class Rows:
     def __init__(self, n: int, parameters, statistics) -> None:
         self._columns = parameters, statistics
         self._arrays = {
-            "theta": np.empty((n, len(parameters))),
-            "x": np.empty((n, len(statistics))),
+            "theta": np.empty((n, width(parameters))),
+            "x": np.empty((n, width(statistics))),
             "status": np.empty(n, np.int8),
             "weight": np.empty(n),
             "seeds": np.empty(n, np.uint64),
@@ -216,7 +217,7 @@ def read_shard(store: SimulationStore, a: int, b: int) -> Simulations:
             f"Expected simulations of this model and seed in {store.folder.url}/{name}; got "
             "others: give another folder."
         )
-    m, d, k = b - a, len(store.parameters), len(store.statistics)
+    m, d, k = b - a, width(store.parameters), width(store.statistics)
     shapes = {"theta": (m, d), "x": (m, k), "status": (m,), "weight": (m,), "seeds": (m,)}
     got = {part: arrays[part].shape for part in shapes if part in arrays}
     if got != shapes or not {"messages", "identity"} <= arrays.keys():
