@@ -155,7 +155,7 @@ def test_the_start_sees_a_linear_signal_in_a_trace(rng):
     z = rng.normal(size=(n, 1))
     c = z * template + 5 * rng.normal(size=(n, 512))
     flow = paramax.unwrap(
-        flows.build(jr.key(0), flows.Architecture("maf", 1, 8, 1), z, c, (Part("trace", (512,)),))
+        flows.build(0, flows.Architecture("maf", 1, 8, 1), z, c, (Part("trace", (512,)),))
     )
     unseen = rng.normal(size=(500, 1))
     rows = jnp.float32(unseen * template + 5 * rng.normal(size=(500, 512)))

@@ -81,7 +81,7 @@ def test_the_start_is_the_linear_gaussian_fit(kind):
     c = rng.normal(size=(n, 2))
     root = np.array([[1.0, 0.0], [0.5, 0.3]])
     z = c @ np.array([[1.0, -2.0], [0.0, 0.5]]) + 3 + rng.normal(size=(n, 2)) @ root.T
-    flow = paramax.unwrap(flows.build(jr.key(0), flows.Architecture(kind), z, c))
+    flow = paramax.unwrap(flows.build(0, flows.Architecture(kind), z, c))
     point = jnp.array([0.7, -0.2])
     draws = jax.vmap(lambda k: flow.sample(k, point))(jr.split(jr.key(3), 20_000))
     mean = np.array([0.7, -0.2]) @ np.array([[1.0, -2.0], [0.0, 0.5]]) + 3

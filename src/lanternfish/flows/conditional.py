@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from flowjax.bijections import Chain, Flip, Invert, Permute, Scan
+from flowjax.bijections import Chain, Invert, Scan
 from flowjax.distributions import StandardNormal, Transformed
 from jaxtyping import Array
 
@@ -31,10 +32,17 @@ from lanternfish.flows.condition import (
     numbers_of,
 )
 from lanternfish.flows.embedding import check_choice
-from lanternfish.flows.layers import AffineAutoregressive, LinearGaussian, SplineCoupling
+from lanternfish.flows.layers import (
+    AffineAutoregressive,
+    LinearGaussian,
+    Shuffle,
+    SplineAutoregressive,
+    SplineCoupling,
+)
+from lanternfish.flows.mixture import Mixture
 from lanternfish.flows.regression import ridge
 
-Kind = Literal["spline", "maf"]
+Kind = Literal["spline", "autoregressive", "maf", "mixture"]
 _ROWS = 4_096  # enough for a linear fit of the features of arrays
 
 
@@ -43,10 +51,13 @@ class Architecture:
     """What a flow is made of.
 
     Args:
-        kind: ``"spline"`` (neural spline coupling) or ``"maf"`` (masked autoregressive, affine).
-        layers: how many layers.
+        kind: ``"spline"`` (neural spline coupling flow), ``"autoregressive"`` (neural spline
+            autoregressive flow), ``"maf"`` (masked autoregressive flow, affine) or ``"mixture"``
+            (mixture density network).
+        layers: how many layers a flow has.
         width, depth: of the networks in them.
         bins: of the splines.
+        parts: normals in a mixture.
         embedding: network for the arrays of a condition: ``"dense"``, ``"conv1d"``, ``"causal"``,
             ``"conv2d"`` or ``"set"``; chosen from kind and shape where left out.
         features: how many numbers each array becomes; twice those of z, and at least 16, where left
@@ -58,13 +69,15 @@ class Architecture:
     width: int = 64
     depth: int = 2
     bins: int = 8
+    parts: int = 8
     embedding: str | None = None
     features: int | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in ("spline", "maf"):
-            raise ValueError(f'Expected a density "spline" or "maf"; got {self.kind!r}.')
-        for name in ("layers", "width", "depth", "bins"):
+        if self.kind not in get_args(Kind):
+            known = ", ".join(f'"{kind}"' for kind in get_args(Kind))
+            raise ValueError(f"Expected one of the densities {known}; got {self.kind!r}.")
+        for name in ("layers", "width", "depth", "bins", "parts"):
             if getattr(self, name) < 1:
                 raise ValueError(f"Expected {name} of at least 1; got {getattr(self, name)}.")
         check_choice(self.embedding, self.features)
@@ -74,7 +87,7 @@ class ConditionalFlow(eqx.Module):
     """A conditional density over vectors z (d,) given c (k,)."""
 
     condition: Condition
-    flow: Transformed
+    flow: Transformed | Mixture
 
     def log_prob(self, z: Array, c: Array) -> Array:
         """log q(z | c) of one point."""
@@ -90,7 +103,7 @@ class ConditionalFlow(eqx.Module):
 
 
 def build(
-    key: Array,
+    seed: int,
     architecture: Architecture,
     z: np.ndarray,
     c: np.ndarray,
@@ -104,10 +117,11 @@ def build(
     """
     z = np.asarray(z, np.float64)
     chosen = architecture.embedding, architecture.features
-    condition = fit_condition(jr.fold_in(key, 1), z, c, layout, *chosen)
+    condition = fit_condition(jr.key(seed % 2**32), z, c, layout, *chosen)
     rows = _fit_rows(condition, c)
     features = in_chunks(condition, c[rows])
-    return _assemble(key, architecture, condition, *ridge(z[rows], features))
+    rng = np.random.default_rng(seed)
+    return _assemble(rng, architecture, condition, ridge(z[rows], features))
 
 
 def _fit_rows(condition: Condition, c: np.ndarray) -> np.ndarray:
@@ -130,34 +144,42 @@ def empty(architecture: Architecture, dim: int, layout: Sequence[Part] | int) ->
     layout = layout if isinstance(layout, int) else tuple(layout)
     condition = blank_condition(layout, dim, architecture.embedding, architecture.features)
     start = np.zeros((dim, condition.features)), np.zeros(dim), np.eye(dim)
-    return _assemble(jr.key(0), architecture, condition, *start)
+    return _assemble(np.random.default_rng(0), architecture, condition, start)
 
 
-@eqx.filter_jit
-def _assemble(key, architecture, condition, matrix, offset, root) -> ConditionalFlow:
-    dim, cond_dim = matrix.shape
-    first = LinearGaussian(*(jnp.asarray(a, jnp.float32) for a in (matrix, offset, root)))
-    layers = Scan(
-        eqx.filter_vmap(_layer_maker(architecture, dim, cond_dim))(
-            jr.split(key, architecture.layers)
-        )
-    )
-    base = StandardNormal((dim,))
-    return ConditionalFlow(condition, Transformed(base, Invert(Chain([first, layers]))))
-
-
-def _layer_maker(architecture: Architecture, dim: int, cond_dim: int):
+def _assemble(rng, architecture: Architecture, condition, start) -> ConditionalFlow:
+    """A flow of an architecture around a linear Gaussian start (matrix, offset, root)."""
+    first = LinearGaussian(*start)
+    dim, cond_dim = first.matrix.shape
     size = {"width": architecture.width, "depth": architecture.depth}
+    if architecture.kind == "mixture":
+        density = Mixture(rng, first, parts=architecture.parts, **size)
+        return ConditionalFlow(condition, _on_device(density))
+    layers = [_layer(rng, architecture, dim, cond_dim) for _ in range(architecture.layers)]
+    scan = Scan(_on_device(*layers, stack=True))
+    chain = Chain([_on_device(first), scan])
+    return ConditionalFlow(condition, Transformed(StandardNormal((dim,)), Invert(chain)))
 
-    def make(key):
-        net_key, order_key = jr.split(key)
-        if architecture.kind == "spline":
-            layer = SplineCoupling(net_key, dim, cond_dim, bins=architecture.bins, **size)
-        else:
-            layer = AffineAutoregressive(net_key, dim, cond_dim, **size)
-        if dim == 1:
-            return layer
-        turn = Flip((dim,)) if dim == 2 else Permute(jr.permutation(order_key, jnp.arange(dim)))
-        return Chain([layer, turn])
 
-    return make
+def _layer(rng, architecture: Architecture, dim: int, cond_dim: int):
+    size = {"width": architecture.width, "depth": architecture.depth}
+    if architecture.kind == "maf":
+        layer = AffineAutoregressive(rng, dim, cond_dim, **size)
+    else:
+        kind = SplineCoupling if architecture.kind == "spline" else SplineAutoregressive
+        layer = kind(rng, dim, cond_dim, bins=architecture.bins, **size)
+    if dim == 1:
+        return layer
+    order = np.arange(dim)[::-1] if dim == 2 else rng.permutation(dim)
+    return Chain([layer, Shuffle(order)])
+
+
+def _on_device(*modules, stack: bool = False):
+    """A module with its NumPy arrays as JAX arrays; layers are stacked into one."""
+
+    def move(*leaves):
+        if not isinstance(leaves[0], np.ndarray):
+            return leaves[0]
+        return jnp.asarray(np.stack(leaves) if stack else leaves[0])
+
+    return jax.tree.map(move, *modules)

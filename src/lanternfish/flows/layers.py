@@ -4,8 +4,10 @@
 
 * ``SplineCoupling``: half of the coordinates pass, and a network of them and of the condition
   gives the rational-quadratic splines of the other half (Durkan et al. 2019, section 3).
-* ``AffineAutoregressive``: coordinate i is shifted and scaled by a masked network of those before
-  it and of the condition (Papamakarios, Pavlakou & Murray 2017); its inverse takes d passes.
+* ``SplineAutoregressive``: coordinate i has a spline given by those before it and the condition;
+  its inverse takes d passes.
+* ``AffineAutoregressive``: coordinate i is shifted and scaled, given those before it and the
+  condition (Papamakarios, Pavlakou & Murray 2017).
 * ``LinearGaussian``: z -> W (z - A c - b). Fitted by ridge regression before training, it
   makes the exact answer of a linear Gaussian problem the starting point of every other.
 """
@@ -15,42 +17,41 @@ from __future__ import annotations
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-import jax.random as jr
+import numpy as np
 from flowjax.bijections import AbstractBijection
-from flowjax.bijections.masked_autoregressive import masked_autoregressive_mlp
+from jax import lax
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array
 
 from lanternfish.flows import spline
+from lanternfish.flows.networks import MaskedNetwork, ResidualNetwork
 
 NO_CONDITION: Any = None  # FlowJAX's default; layers here always get a condition
+_BOUND = 5.0  # splines act on [-bound, bound] and are the identity outside
 
 
 class SplineCoupling(AbstractBijection):
     """Splines on one half of the coordinates, given the other half and the condition.
 
     Args:
-        key: for the network's first weights.
+        rng: for the network's first weights.
         dim: d, coordinates; the last d - d // 2 are transformed.
         cond_dim: length of the condition.
         width, depth: of the network, a residual perceptron.
         bins: of the splines.
-        bound: splines act on [-bound, bound].
     """
 
     shape: tuple[int, ...]
     cond_shape: tuple[int, ...] | None
     passing: int = eqx.field(static=True)
-    bound: float = eqx.field(static=True)
     network: ResidualNetwork
 
-    def __init__(self, key, dim, cond_dim, *, width, depth, bins=8, bound=5.0) -> None:
+    def __init__(self, rng, dim, cond_dim, *, width, depth, bins) -> None:
         self.shape, self.cond_shape = (dim,), (cond_dim,)
-        self.passing, self.bound = dim // 2, bound
+        self.passing = dim // 2
         outputs = (dim - self.passing) * spline.parameters_per_dimension(bins)
-        self.network = ResidualNetwork(key, self.passing + cond_dim, outputs, width, depth)
+        self.network = ResidualNetwork(rng, self.passing + cond_dim, outputs, width, depth)
 
     def _raw(self, held: Array, condition: Array) -> Array:
         out = self.network(jnp.concatenate([held, condition]))
@@ -58,20 +59,47 @@ class SplineCoupling(AbstractBijection):
 
     def transform_and_log_det(self, x: Array, condition: Array = NO_CONDITION):
         held, moved = x[: self.passing], x[self.passing :]
-        moved, log_det = spline.forward(moved, self._raw(held, condition), self.bound)
+        moved, log_det = spline.forward(moved, self._raw(held, condition), _BOUND)
         return jnp.concatenate([held, moved]), jnp.sum(log_det)
 
     def inverse_and_log_det(self, y: Array, condition: Array = NO_CONDITION):
         held, moved = y[: self.passing], y[self.passing :]
-        moved, log_det = spline.inverse(moved, self._raw(held, condition), self.bound)
+        moved, log_det = spline.inverse(moved, self._raw(held, condition), _BOUND)
         return jnp.concatenate([held, moved]), jnp.sum(log_det)
+
+
+class SplineAutoregressive(AbstractBijection):
+    """A spline on coordinate i, given those before it and the condition.
+
+    Args: as those of ``SplineCoupling``.
+    """
+
+    shape: tuple[int, ...]
+    cond_shape: tuple[int, ...] | None
+    network: MaskedNetwork
+
+    def __init__(self, rng, dim, cond_dim, *, width, depth, bins) -> None:
+        self.shape, self.cond_shape = (dim,), (cond_dim,)
+        size = spline.parameters_per_dimension(bins)
+        self.network = MaskedNetwork(rng, dim, cond_dim, size=size, width=width, depth=depth)
+
+    def transform_and_log_det(self, x: Array, condition: Array = NO_CONDITION):
+        y, log_det = spline.forward(x, self.network(x, condition), _BOUND)
+        return y, jnp.sum(log_det)
+
+    def inverse_and_log_det(self, y: Array, condition: Array = NO_CONDITION):
+        def inverse(x):
+            return spline.inverse(y, self.network(x, condition), _BOUND)
+
+        x = _one_by_one(lambda x: inverse(x)[0], y)
+        return x, jnp.sum(inverse(x)[1])
 
 
 class AffineAutoregressive(AbstractBijection):
     """z_i -> (z_i - shift_i) exp(-log_scale_i), both given z_1 to z_{i-1} and the condition.
 
     Args:
-        key: for the network's first weights.
+        rng: for the network's first weights.
         dim: d, coordinates.
         cond_dim: length of the condition.
         width, depth: of the masked network.
@@ -79,23 +107,14 @@ class AffineAutoregressive(AbstractBijection):
 
     shape: tuple[int, ...]
     cond_shape: tuple[int, ...] | None
-    network: eqx.nn.MLP
+    network: MaskedNetwork
 
-    def __init__(self, key, dim, cond_dim, *, width, depth) -> None:
+    def __init__(self, rng, dim, cond_dim, *, width, depth) -> None:
         self.shape, self.cond_shape = (dim,), (cond_dim,)
-        conditions = -jnp.ones(cond_dim, int)
-        network = masked_autoregressive_mlp(
-            jnp.concatenate([jnp.arange(dim), conditions]),
-            jnp.arange(width) % dim - 1,
-            jnp.tile(jnp.arange(dim), 2),
-            depth=depth,
-            activation=jax.nn.silu,
-            key=key,
-        )
-        self.network = eqx.tree_at(lambda m: m.layers[-1], network, replace_fn=_silent)
+        self.network = MaskedNetwork(rng, dim, cond_dim, size=2, width=width, depth=depth)
 
     def _shift_and_log_scale(self, x: Array, condition: Array) -> tuple[Array, Array]:
-        shift, raw = jnp.split(self.network(jnp.concatenate([x, condition])), 2)
+        shift, raw = self.network(x, condition)
         return shift, 3.0 * jnp.tanh(raw / 3.0)
 
     def transform_and_log_det(self, x: Array, condition: Array = NO_CONDITION):
@@ -103,48 +122,36 @@ class AffineAutoregressive(AbstractBijection):
         return (x - shift) * jnp.exp(-log_scale), -jnp.sum(log_scale)
 
     def inverse_and_log_det(self, y: Array, condition: Array = NO_CONDITION):
-        def one_more(x, _):
+        def inverse(x):
             shift, log_scale = self._shift_and_log_scale(x, condition)
-            return y * jnp.exp(log_scale) + shift, None
+            return y * jnp.exp(log_scale) + shift
 
-        x, _ = jax.lax.scan(one_more, y, length=len(y))
+        x = _one_by_one(inverse, y)
         return x, jnp.sum(self._shift_and_log_scale(x, condition)[1])
 
 
-class ResidualNetwork(eqx.Module):
-    """Perceptron with residual blocks; its last layer starts at zero, so that it starts silent."""
-
-    first: eqx.nn.Linear
-    blocks: tuple[tuple[eqx.nn.Linear, eqx.nn.Linear], ...]
-    last: eqx.nn.Linear
-
-    def __init__(self, key, inputs: int, outputs: int, width: int, depth: int) -> None:
-        keys = jr.split(key, 2 * depth + 2)
-        self.first = eqx.nn.Linear(inputs, width, key=keys[0])
-        self.blocks = tuple(
-            (
-                eqx.nn.Linear(width, width, key=keys[2 * i + 1]),
-                _scaled(eqx.nn.Linear(width, width, key=keys[2 * i + 2]), 0.1),
-            )
-            for i in range(depth)
-        )
-        self.last = _scaled(eqx.nn.Linear(width, outputs, key=keys[-1]), 0.0)
-
-    def __call__(self, x: Array) -> Array:
-        h = self.first(x)
-        for inner, outer in self.blocks:
-            h = h + outer(jax.nn.silu(inner(jax.nn.silu(h))))
-        return self.last(jax.nn.silu(h))
+def _one_by_one(inverse, y: Array) -> Array:
+    """x from y (d,): each pass sets one more coordinate right, whatever those after it are."""
+    return lax.scan(lambda x, _: (inverse(x), None), y, length=len(y))[0]
 
 
-def _silent(linear: eqx.nn.Linear) -> eqx.nn.Linear:
-    """The layer with weights and biases of zero; masks stay as they are."""
-    weights, rest = eqx.partition(linear, eqx.is_inexact_array)
-    return eqx.combine(jax.tree.map(jnp.zeros_like, weights), rest)
+class Shuffle(AbstractBijection):
+    """Coordinates in another order."""
 
+    shape: tuple[int, ...]
+    cond_shape: tuple[int, ...] | None
+    order: Array
+    back: Array
 
-def _scaled(linear: eqx.nn.Linear, factor: float) -> eqx.nn.Linear:
-    return jax.tree.map(lambda leaf: leaf * factor, linear)
+    def __init__(self, order: np.ndarray) -> None:
+        self.shape, self.cond_shape = (len(order),), None
+        self.order, self.back = (a.astype(np.int32) for a in (order, np.argsort(order)))
+
+    def transform_and_log_det(self, x: Array, condition: Array = NO_CONDITION):
+        return x[self.order], jnp.zeros(())
+
+    def inverse_and_log_det(self, y: Array, condition: Array = NO_CONDITION):
+        return y[self.back], jnp.zeros(())
 
 
 class LinearGaussian(AbstractBijection):
@@ -157,13 +164,14 @@ class LinearGaussian(AbstractBijection):
     lower: Array
     log_diagonal: Array
 
-    def __init__(self, matrix: Array, offset: Array, root: Array) -> None:
+    def __init__(self, matrix: np.ndarray, offset: np.ndarray, root: np.ndarray) -> None:
         dim, cond_dim = matrix.shape
         self.shape, self.cond_shape = (dim,), (cond_dim,)
-        self.matrix, self.offset = matrix, offset
-        whitening = solve_triangular(root, jnp.eye(dim, dtype=root.dtype), lower=True)
-        self.lower = jnp.tril(whitening, -1)
-        self.log_diagonal = jnp.log(jnp.diag(whitening))
+        whitening = np.linalg.inv(root)
+        parts = (matrix, offset, np.tril(whitening, -1), np.log(np.diag(whitening)))
+        self.matrix, self.offset, self.lower, self.log_diagonal = (
+            np.asarray(part, np.float32) for part in parts
+        )
 
     def _whitening(self) -> Array:
         return jnp.tril(self.lower, -1) + jnp.diag(jnp.exp(self.log_diagonal))

@@ -20,7 +20,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-import jax.random as jr
 import numpy as np
 
 from lanternfish import flows
@@ -89,7 +88,7 @@ class NLE(SequentialMethod):
         study, seed = rounds.study, rounds.seed("fit", number)
         pairs = training_pairs(study.model, rounds.simulations)
         scores = as_scores(pairs.c, study.target.array_for(study.model.statistics), seed)
-        flow = flows.build(jr.key(seed % 2**32), self.architecture, scores.rows, pairs.z)
+        flow = flows.build(seed, self.architecture, scores.rows, pairs.z)
         ones = np.ones(len(pairs.z))  # given theta, how it was proposed does not matter
         flow = rounds.train(number, flow, Pairs(scores.rows, pairs.z, ones))
         posterior = NLEPosterior(
@@ -108,7 +107,7 @@ def _scout(rounds: Rounds) -> NPEPosterior:
     """The linear Gaussian posterior."""
     study, architecture = rounds.study, flows.Architecture("maf", layers=1, width=8, depth=1)
     pairs = training_pairs(study.model, rounds.simulations)
-    flow = flows.build(jr.key(0), architecture, pairs.z, pairs.c)
+    flow = flows.build(0, architecture, pairs.z, pairs.c)
     model = study.model
     return NPEPosterior(model.prior, model.statistics, study.target, flow, architecture, False)
 

@@ -208,7 +208,7 @@ def read(folder: Folder, prior: Prior | None = None) -> NLEPosterior:
     common, details = read_common(folder, prior)
     architecture = flows.Architecture(**details["architecture"])
     d, k = len(common["prior"]), len(common["statistics"])
-    validity = Validity(jr.key(0), d) if details["validity"] else None
+    validity = Validity(np.random.default_rng(0), d) if details["validity"] else None
     empty = Likelihood(flows.empty(architecture, k, d), validity)
     arrays = folder.read_arrays("pool.npz")
     return NLEPosterior(

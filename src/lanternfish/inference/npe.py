@@ -22,8 +22,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import jax.random as jr
-
 from lanternfish import flows
 from lanternfish.inference.method import Rounds, SequentialMethod
 from lanternfish.inference.npe_posterior import NPEPosterior
@@ -81,9 +79,8 @@ class NPE(SequentialMethod):
             inside = inside[region.holds(inside.theta.array)]
         study.tell(Progress(rounds.stage("train", number), 0.0, None, "preparing"))
         pairs = training_pairs(study.model, inside, self.masked)
-        key = jr.key(rounds.seed("fit", number) % 2**32)
         layout = layout_of(study.model.statistics)
-        flow = flows.build(key, self.architecture, pairs.z, pairs.c, layout)
+        flow = flows.build(rounds.seed("fit", number), self.architecture, pairs.z, pairs.c, layout)
         return NPEPosterior(
             prior=study.model.prior,
             statistics=study.model.statistics,

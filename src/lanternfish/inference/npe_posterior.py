@@ -191,7 +191,7 @@ def read(folder: Folder, prior: Prior | None = None) -> NPEPosterior:
     flow = read_weights(folder, "posterior.safetensors", empty)
     validity = None
     if details.get("validity", False):
-        blank = Validity(jr.key(0), len(common["prior"]))
+        blank = Validity(np.random.default_rng(0), len(common["prior"]))
         validity = read_weights(folder, "validity.safetensors", blank)
     return NPEPosterior(
         flow=flow,

@@ -27,6 +27,7 @@ import jax.random as jr
 import numpy as np
 import optax
 import paramax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 from lanternfish.core import Folder
@@ -81,9 +82,9 @@ class Pairs(NamedTuple):
 class State(NamedTuple):
     """All that the next epoch depends on."""
 
-    params: Any
+    params: Array
     moments: Any
-    best: Any
+    best: Array
     best_loss: Array
     waited: Array
     cuts: Array
@@ -162,36 +163,49 @@ class _Loop:
                 f"Expected at least 10 valid simulations to train on; got {len(pairs.z)}: raise "
                 "the number of simulations."
             )
-        self.settings = settings
-        self.params, self.static = eqx.partition(
-            model, eqx.is_inexact_array, is_leaf=lambda leaf: isinstance(leaf, paramax.NonTrainable)
-        )
+        self.parts = _Parts.of(model)
         key = jr.key(seed % 2**32)
         held, kept = _split(len(pairs.z), settings.held_out, seed)
-        self.data = _Data(_pad(pairs, kept), _pad(pairs, held), len(kept), len(held), key)
-        self.optimiser = optax.chain(
-            optax.clip_by_global_norm(settings.clip),
-            optax.scale_by_adam(),
-            optax.add_decayed_weights(settings.decay),
-        )
-        self._compiled = _epoch_program(self.static, settings, self.optimiser)
+        data = _Data(_pad(pairs, kept), _pad(pairs, held), jnp.asarray(len(kept)), key)
+        self.given = self.parts, data, settings
 
     def start(self) -> tuple[State, dict[str, list[float]]]:
         zero, none = jnp.zeros((), jnp.int32), jnp.asarray(_NEVER, jnp.float32)
-        moments = self.optimiser.init(self.params)
+        params = self.parts.flat()[0]
+        moments = _optimiser(self.given[2]).init(params)
         # separate buffers, because the compiled epoch takes over those of the state it is given
-        best = jax.tree.map(jnp.array, self.params)
-        state = State(self.params, moments, best, none, zero, zero, zero, none, none)
+        state = State(params, moments, params, none, zero, zero, zero, none, none)
         return jax.tree.map(jnp.array, state), {"train": [], "validation": []}
 
     def epoch(self, state: State) -> State:
-        return self._compiled(state, self.data)
+        return _epoch(self.given, state)
 
-    def rebuild(self, params):
-        return eqx.combine(params, self.static, is_leaf=_frozen)
+    def rebuild(self, params: Array):
+        return self.parts.model(self.parts.flat()[1](params))
 
 
-def _frozen(leaf) -> bool:
+class _Parts(NamedTuple):
+    """A model in parts: what is trained, and what is not.
+
+    All of them are arguments of the compiled epoch, so that rounds and members share it; what is
+    trained is one vector there, for one update takes the place of many.
+    """
+
+    trained: Any
+    frozen: Any
+
+    @classmethod
+    def of(cls, model) -> _Parts:
+        return cls(*eqx.partition(model, eqx.is_inexact_array, is_leaf=_is_frozen))
+
+    def flat(self) -> tuple[Array, Callable[[Array], Any]]:
+        return ravel_pytree(self.trained)
+
+    def model(self, trained):
+        return eqx.combine(trained, self.frozen, is_leaf=_is_frozen)
+
+
+def _is_frozen(leaf) -> bool:
     return isinstance(leaf, paramax.NonTrainable)
 
 
@@ -200,8 +214,7 @@ class _Data(NamedTuple):
 
     train: Pairs
     held: Pairs
-    n_train: int
-    n_held: int
+    n_train: Array
     key: Array
 
 
@@ -220,42 +233,50 @@ def _pad(pairs: Pairs, rows: np.ndarray) -> Pairs:
     return Pairs(*(jnp.asarray(a, jnp.float32) for a in (z, c, weight)))
 
 
-def _epoch_program(static, settings: Training, optimiser):
-    """Compile one epoch: state and data to the next state."""
+def _optimiser(settings: Training) -> optax.GradientTransformation:
+    return optax.chain(
+        optax.clip_by_global_norm(settings.clip),
+        optax.scale_by_adam(),
+        optax.add_decayed_weights(settings.decay),
+    )
 
-    def total(params, pairs: Pairs) -> Array:
-        model = paramax.unwrap(eqx.combine(params, static, is_leaf=_frozen))
+
+@eqx.filter_jit(donate="all-except-first")
+def _epoch(given: tuple[_Parts, _Data, Training], state: State) -> State:
+    """One epoch: state to the next state."""
+    parts, data, settings = given
+    unravel, optimiser = parts.flat()[1], _optimiser(settings)
+
+    def total(trained, pairs: Pairs) -> Array:
+        model = paramax.unwrap(parts.model(trained))
         losses = -jax.vmap(model.log_prob)(pairs.z, pairs.c)
         return jnp.sum(jnp.where(pairs.weight > 0, pairs.weight * losses, 0.0))
 
     def step(params, moments, pairs, rate):
         mean = jnp.maximum(jnp.sum(pairs.weight), 1e-12)
-        loss, slope = jax.value_and_grad(lambda p: total(p, pairs) / mean)(params)
-        change, moments = optimiser.update(slope, moments, params)
-        params = jax.tree.map(lambda p, u: p - rate * u, params, change)
-        return params, moments, loss
+        loss, slope = jax.value_and_grad(lambda p: total(p, pairs) / mean)(unravel(params))
+        change, moments = optimiser.update(ravel_pytree(slope)[0], moments, params)
+        return params - rate * change, moments, loss
 
-    def run(state: State, data: _Data) -> State:
-        rate = settings.rate * 0.25 ** state.cuts.astype(jnp.float32)
-        places = jr.uniform(jr.fold_in(data.key, state.epoch), data.train.weight.shape)
-        real = jnp.arange(len(places)) < data.n_train
-        order = jnp.argsort(jnp.where(real, places, 2.0))
-        batches = jnp.maximum(data.n_train // settings.batch, 1)
+    rate = settings.rate * 0.25 ** state.cuts.astype(jnp.float32)
+    places = jr.uniform(jr.fold_in(data.key, state.epoch), data.train.weight.shape)
+    real = jnp.arange(len(places)) < data.n_train
+    order = jnp.argsort(jnp.where(real, places, 2.0))
+    batches = jnp.maximum(data.n_train // settings.batch, 1)
 
-        def body(i, carry):
-            params, moments, losses = carry
-            rows = jax.lax.dynamic_slice(order, (i * settings.batch,), (settings.batch,))
-            batch = Pairs(*(a[rows] for a in data.train))
-            first = jnp.where(state.epoch == 0, (i + 1) / batches, 1.0)
-            params, moments, loss = step(params, moments, batch, rate * first)
-            return params, moments, losses + loss
+    def body(i, carry):
+        params, moments, losses = carry
+        rows = jax.lax.dynamic_slice(order, (i * settings.batch,), (settings.batch,))
+        batch = Pairs(*(a[rows] for a in data.train))
+        first = jnp.where(state.epoch == 0, (i + 1) / batches, 1.0)
+        params, moments, loss = step(params, moments, batch, rate * first)
+        return params, moments, losses + loss
 
-        carry = (state.params, state.moments, 0.0)
-        params, moments, losses = jax.lax.fori_loop(0, batches, body, carry)
-        held = _in_chunks(total, params, data.held) / jnp.maximum(jnp.sum(data.held.weight), 1e-12)
-        return _decide(state, params, moments, losses / batches, held, settings)
-
-    return jax.jit(run, donate_argnums=0)
+    carry = (state.params, state.moments, jnp.zeros(()))
+    params, moments, losses = jax.lax.fori_loop(0, batches, body, carry)
+    held = _in_chunks(total, unravel(params), data.held)
+    held = held / jnp.maximum(jnp.sum(data.held.weight), 1e-12)
+    return _decide(state, params, moments, losses / batches, held, settings)
 
 
 def _in_chunks(total, params, pairs: Pairs) -> Array:
@@ -270,11 +291,11 @@ def _decide(state: State, params, moments, train_loss, held, settings: Training)
     """Keep the best weights; cut the rate and go back to them when there was no progress."""
     held = jnp.where(jnp.isfinite(held), held, _NEVER)
     better = held < state.best_loss
-    best = _choose(better, params, state.best)
+    best = jnp.where(better, params, state.best)
     waited = jnp.where(better, 0, state.waited + 1)
     cut = (waited >= settings.patience) | (held >= _NEVER)
     return State(
-        params=_choose(cut, best, params),
+        params=jnp.where(cut, best, params),
         moments=jax.tree.map(lambda m: jnp.where(cut, jnp.zeros_like(m), m), moments),
         best=best,
         best_loss=jnp.minimum(held, state.best_loss),
@@ -284,10 +305,6 @@ def _decide(state: State, params, moments, train_loss, held, settings: Training)
         train_loss=jnp.asarray(train_loss, jnp.float32),
         loss=held,
     )
-
-
-def _choose(condition, yes, no):
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
 
 
 def _record(curves: dict[str, list[float]], state: State) -> None:

@@ -6,10 +6,10 @@ The proposal of the next round is the prior restricted to
 
 tau being the epsilon-quantile of that ratio over samples of q: a set that holds all but epsilon of
 the posterior and does not depend on how parameters are written - and, where some simulations were
-invalid, to where they can be valid (see ``validity``). As a restricted prior changes
-nothing inside R, the next round trains with the first round's loss, on the simulations of all rounds that
-lie in R: they are draws from the prior there, and what lies outside would only widen the scales
-that the flow has to cover.
+invalid, to where they can be valid (see ``validity``). As a restricted prior changes nothing inside
+R, the next round trains with the first round's loss, on the simulations of all rounds that lie in
+R: they are draws from the prior there, and what lies outside would only widen the scales that the
+flow has to cover.
 
 Rejection from the prior wastes 99.9 % and more of its draws in 31 dimensions. Here the restricted
 prior is reached by elliptical slice sampling (see ``chains``) from draws of q inside R.

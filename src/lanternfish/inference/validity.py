@@ -18,12 +18,11 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 from jaxtyping import Array
 
 from lanternfish.core import Folder
-from lanternfish.flows.layers import ResidualNetwork
+from lanternfish.flows.networks import ResidualNetwork
 from lanternfish.inference.training import Epoch, Pairs, Training, train
 
 _FEWEST = 50  # valid, and invalid, simulations below which no region is learned
@@ -37,8 +36,8 @@ class Validity(eqx.Module):
     prior_log_odds: Array
     threshold: Array
 
-    def __init__(self, key: Array, dim: int, width: int = 64, depth: int = 2) -> None:
-        self.network = ResidualNetwork(key, dim, 1, width, depth)
+    def __init__(self, rng: np.random.Generator, dim: int, width: int = 64, depth: int = 2) -> None:
+        self.network = ResidualNetwork(rng, dim, 1, width, depth)
         self.prior_log_odds = jnp.zeros(())
         self.threshold = jnp.asarray(-jnp.inf)
 
@@ -77,7 +76,7 @@ def learn_validity(
     if min(valid.sum(), (~valid).sum()) < _FEWEST:
         return None
     kept = np.random.default_rng(seed).random(len(z)) < _KEPT
-    start = Validity(jr.key(seed % 2**32), z.shape[1])
+    start = Validity(np.random.default_rng(seed), z.shape[1])
     share = np.average(valid, weights=weight)
     start = eqx.tree_at(lambda v: v.prior_log_odds, start, jnp.float32(np.log(share / (1 - share))))
     pairs = Pairs(valid[~kept, None].astype(np.float32), z[~kept], weight[~kept])
