@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -91,7 +92,7 @@ def run(cell: Cell, results: Results, peer_python: Path, core: int) -> None:
 
 def judge(cell: Cell, results: Results, peer_python: Path, core: int) -> None:
     """Compute the C2ST that a cell still lacks."""
-    missing = [n for n in cell.observations if n not in results.c2st[cell.key]]
+    missing = [n for n in cell.observations if n not in results.c2st.get(cell.key, {})]
     if missing:
         arguments = [results.samples(cell), "--task", cell.task, "--observations", *missing]
         for line in run_pinned(str(peer_python), "c2st.py", arguments, core):
@@ -100,21 +101,22 @@ def judge(cell: Cell, results: Results, peer_python: Path, core: int) -> None:
 
 def told(cell: Cell, results: Results) -> str:
     """One line on a cell that is done."""
-    cost, c2st = results.costs[cell.key], results.c2st[cell.key]
+    cost, c2st = results.costs[cell.key], results.c2st.get(cell.key, {})
     values = " ".join(f"{c2st[n]:.3f}" for n in cell.observations if n in c2st)
     return f"{cell.key:<64}{cost['cpu_s']:8.1f} s CPU  C2ST {values}"
 
 
 def main() -> None:
     given = options()
-    stored.folder()
+    os.environ["LANTERNFISH_DATA"] = str(stored.folder().parent.resolve())
+    given.peer_python = given.peer_python.absolute()
     needed = bool(given.peer) or not given.no_c2st
     if needed and not given.peer_python.exists():
         sys.exit(
             f"Expected the peers' Python at {given.peer_python}; got none: run "
             "benchmarks/peers/setup.sh, or name another with --peer-python."
         )
-    results, asked = Results(given.results), cells(given)
+    results, asked = Results(given.results.resolve()), cells(given)
     for cell in asked:
         if cell.key not in results.costs:
             run(cell, results, given.peer_python, given.core)

@@ -123,7 +123,7 @@ def main() -> None:
     result["cpu_all_s"] = cost()["cpu_s"]
     result["outside"] = {n: outside(posterior, study.prior, x) for n, x in observed.items()}
     np.savez(given.out, **{str(n): s for n, s in samples.items()})
-    print(json.dumps(result))
+    print("\n" + json.dumps(result))  # sbi leaves its last line without an end
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import json
 import os
 import resource
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ def run_pinned(python: str, script: str, arguments: list, core: int, **environme
     command = ["taskset", "-c", str(core), python, str(_HERE / script), *map(str, arguments)]
     limits = {**dict.fromkeys(_THREADS, "1"), "XLA_FLAGS": _XLA}
     whole = {**os.environ, **limits, **environment}
-    done = subprocess.run(command, env=whole, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory() as scratch:  # sbi leaves logs where it runs
+        done = subprocess.run(command, cwd=scratch, env=whole, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(
             f"Expected {script} to succeed; got status {done.returncode}:\n{done.stderr[-2000:]}"

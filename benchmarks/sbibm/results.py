@@ -92,19 +92,22 @@ class Summary:
 
 
 def summary(results: Results, cells: list[Cell]) -> Summary | None:
-    """Means over observations and seeds; the spread is that of the seeds' means (max - min)."""
-    done = [c for c in cells if c.key in results.costs and c.key in results.c2st]
-    if not done:
+    """Means over observations and seeds; the spread is that of the seeds' means (max - min).
+
+    C2ST and spread are NaN where it was not computed; none where no cell has run.
+    """
+    costs = [results.costs[c.key] for c in cells if c.key in results.costs]
+    if not costs:
         return None
     by_seed: dict[int, list[float]] = defaultdict(list)
-    for cell in done:
-        by_seed[cell.seed] += results.c2st[cell.key].values()
+    for cell in cells:
+        if cell.key in results.costs and results.c2st.get(cell.key):
+            by_seed[cell.seed] += results.c2st[cell.key].values()
     means = [float(np.mean(values)) for values in by_seed.values()]
-    costs = [results.costs[cell.key] for cell in done]
     outside = [share for c in costs for share in c["outside"].values()]
     return Summary(
-        c2st=float(np.mean(means)),
-        spread=max(means) - min(means),
+        c2st=float(np.mean(means)) if means else np.nan,
+        spread=max(means) - min(means) if means else np.nan,
         cpu_s=float(np.mean([c["cpu_s"] for c in costs])),
         outside=float(np.mean(outside)),
     )
@@ -139,5 +142,6 @@ def table(results: Results, cells: list[Cell]) -> str:
 def _shown(method: str, found: Summary | None) -> str:
     if found is None:
         return f"{method} | | | |"
-    numbers = f"{found.c2st:.3f} | {found.spread:.3f} | {found.outside:.1%} | {found.cpu_s:.1f}"
+    judged = f"{found.c2st:.3f} | {found.spread:.3f}" if np.isfinite(found.c2st) else " | "
+    numbers = f"{judged} | {found.outside:.1%} | {found.cpu_s:.1f}"
     return f"{method} | {numbers}"
