@@ -106,7 +106,7 @@ def p_of_moving(log_density, reference, rng):
     return min(density, least_p(moved, others, rng))
 
 
-@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("number", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3))])
 @pytest.mark.parametrize("name", NAMES)
 def test_the_reference_posterior_does_not_move(published, name, number, rng):
     task, x = TASKS[name], stored.observation(name, number)
