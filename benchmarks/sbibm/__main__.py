@@ -91,11 +91,11 @@ def run(cell: Cell, results: Results, peer_python: Path, core: int) -> None:
 
 
 def judge(cell: Cell, results: Results, peer_python: Path, core: int) -> None:
-    """Compute the C2ST that a cell still lacks."""
-    missing = [n for n in cell.observations if n not in results.c2st.get(cell.key, {})]
-    if missing:
-        arguments = [results.samples(cell), "--task", cell.task, "--observations", *missing]
-        for line in run_pinned(str(peer_python), "c2st.py", arguments, core):
+    """Compute the C2ST that a cell still lacks, and keep each as it comes."""
+    for number in cell.observations:
+        if number not in results.c2st.get(cell.key, {}):
+            arguments = [results.samples(cell), "--task", cell.task, "--observations", number]
+            (line,) = run_pinned(str(peer_python), "c2st.py", arguments, core)
             results.add_c2st(cell, **line)
 
 
