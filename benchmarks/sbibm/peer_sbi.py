@@ -40,29 +40,28 @@ def _tensor(array) -> torch.Tensor:
 
 
 class Study:
-    """A task, its prior and simulator for sbi."""
+    """A task, its prior and simulator for sbi, and what trains, with sbi's defaults."""
 
-    def __init__(self, name: str, seed: int) -> None:
+    def __init__(self, name: str, density: str, seed: int) -> None:
         self.task = numpy_tasks.TASKS[name]
         self.prior = torch_prior(self.task)
         self.rng = np.random.default_rng(seed)
+        self.inference = NPE(self.prior, density_estimator=density, show_progress_bars=False)
 
     def simulate(self, theta: torch.Tensor) -> torch.Tensor:
         return _tensor(self.task.simulate(theta.numpy().astype(np.float64), self.rng))
 
 
-def one_round(study: Study, density: str, budget: int):
-    """The posterior of ``NPE`` with sbi's defaults, for any x."""
-    inference = NPE(study.prior, density_estimator=density, show_progress_bars=False)
+def one_round(study: Study, budget: int):
+    """The posterior of ``NPE``, for any x."""
     theta = study.prior.sample((budget,))
-    inference.append_simulations(theta, study.simulate(theta)).train()
-    return inference.build_posterior()
+    study.inference.append_simulations(theta, study.simulate(theta)).train()
+    return study.inference.build_posterior()
 
 
-def truncated(study: Study, density: str, budget: int, rounds: int, x: torch.Tensor):
+def truncated(study: Study, budget: int, rounds: int, x: torch.Tensor):
     """The posterior of truncated sequential NPE (Deistler et al. 2022)."""
-    inference = NPE(study.prior, density_estimator=density, show_progress_bars=False)
-    proposal, posterior = study.prior, None
+    inference, proposal, posterior = study.inference, study.prior, None
     for _ in range(rounds):
         theta = proposal.sample((budget // rounds,))
         inference.append_simulations(theta, study.simulate(theta))
@@ -73,10 +72,9 @@ def truncated(study: Study, density: str, budget: int, rounds: int, x: torch.Ten
     return posterior
 
 
-def atomic(study: Study, density: str, budget: int, rounds: int, x: torch.Tensor):
+def atomic(study: Study, budget: int, rounds: int, x: torch.Tensor):
     """The posterior of SNPE-C, atomic loss (Greenberg et al. 2019)."""
-    inference = NPE(study.prior, density_estimator=density, show_progress_bars=False)
-    proposal, posterior = study.prior, None
+    inference, proposal, posterior = study.inference, study.prior, None
     for _ in range(rounds):
         theta = proposal.sample((budget // rounds,))
         inference.append_simulations(theta, study.simulate(theta), proposal=proposal).train()
@@ -105,22 +103,22 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     torch.manual_seed(given.seed)
-    study = Study(given.task, given.seed)
+    density, _, how = given.method.partition("-")
+    study = Study(given.task, density, given.seed)
     observed = {n: _tensor(stored.observation(given.task, n))[None] for n in given.observations}
     first = observed[given.observations[0]]
-    density, _, how = given.method.partition("-")
     if given.rounds == 1:
-        posterior = one_round(study, density, given.budget)
+        posterior = one_round(study, given.budget)
     else:
         rounds = {"apt": atomic, "tsnpe": truncated, "": truncated}[how]
-        posterior = rounds(study, density, given.budget, given.rounds, first)
+        posterior = rounds(study, given.budget, given.rounds, first)
     samples, result = {}, {"samples": SAMPLES}
     for n, x in observed.items():
         drawn = posterior.sample((SAMPLES,), x=x, show_progress_bars=False)
         samples[n] = drawn.numpy().astype(np.float64)
         if n == given.observations[0]:
             result |= cost()
-    result["cpu_all_s"] = cost()["cpu_s"]
+    result |= {"cpu_all_s": cost()["cpu_s"], "epochs": study.inference.summary["epochs_trained"]}
     result["outside"] = {n: outside(posterior, study.prior, x) for n, x in observed.items()}
     np.savez(given.out, **{str(n): s for n, s in samples.items()})
     print("\n" + json.dumps(result))  # sbi leaves its last line without an end
