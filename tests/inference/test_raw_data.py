@@ -117,7 +117,7 @@ def test_the_posterior_narrows_with_the_number_of_trials():
     """Normal mean, variance 1, standard normal prior: variance 1 / (n + 1)."""
     prior = lf.Prior(mean=lf.Normal(0, 1))
     model = lf.Model(prior, lf.JaxSimulator(repeated, [lf.Trials("x", 20)]))
-    run = fit(model, lf.Observation(x=[[0.5]]), 1_500)
+    run = fit(model, lf.Observation(x=[[0.5]]), 3_000)
     assert run.simulations.valid.all()
     values = np.random.default_rng(3).normal(0.4, 1, 20)
     for n in (1, 4, 20):
