@@ -288,3 +288,29 @@ def test_the_example_runs_with_a_model_of_ones_own(desk):
 def test_mistakes_are_mistakes():
     assert issubclass(StudyMistakes, Mistake)
     assert METHOD in STUDY
+
+
+RAW_MODEL = """
+import numpy as np
+import lanternfish as lf
+
+def simulate(theta, rng):
+    return {"voltage": theta["gain"] * np.ones(6), "rate": theta["gain"]}
+
+model = lf.Model(
+    lf.Prior(gain=lf.Uniform(0, 1)),
+    lf.PythonSimulator(simulate, [lf.Trace("voltage", 6), "rate"]),
+)
+"""
+
+
+def test_an_array_as_target_stands_in_its_file(desk):
+    (desk / "raw.py").write_text(RAW_MODEL)
+    (desk / "study.toml").write_text('model = "raw.py:model"\ntarget = "x.npz"')
+    np.savez(desk / "x.npz", voltage=np.arange(6.0), rate=0.5)
+    study = read_study(desk / "study.toml")
+    assert study.target["voltage"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert study.source["target"] == str((desk / "x.npz").resolve())
+    np.savez(desk / "x.npz", voltage=np.arange(5.0), rate=0.5)
+    with pytest.raises(StudyMistakes, match=r"voltage of shape \(6,\); got shape \(5,\)"):
+        read_study(desk / "study.toml")

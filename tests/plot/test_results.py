@@ -9,7 +9,7 @@ import pytest
 from overlaps import problems, texts_of
 
 from lanternfish import plot
-from lanternfish.core import Column, Folder, Observation, Table, Traces
+from lanternfish.core import Column, Folder, Observation, Table, Trace, Traces
 
 CELLS = ("AB/PD", "LP", "PY")
 CYCLE = ("d_ABPD", "d_LP", "d_PY", "gap_ABPD_LP", "gap_LP_PY", "delay_ABPD_LP", "delay_LP_PY")
@@ -111,6 +111,15 @@ def test_predictive_of_odd_predictions(observation):
     found = words(figure)
     assert "no prediction has a value" in found
     assert "predicted (0 of 40 complete)" in found
+
+
+def test_predictive_of_a_trace():
+    """Its mean and standard deviation, beside those of what was measured."""
+    voltage = Trace("voltage", 50, unit="mV")
+    x = Table(np.random.default_rng(0).normal(size=(40, 50)), [voltage])
+    told = " ".join(words(plot.predictive(x, Observation(voltage=np.arange(50.0)))))
+    assert "voltage mean (mV): 24.5 measured" in told
+    assert "voltage sd (mV): 14.43 measured" in told
 
 
 def test_predictive_of_one_row_and_without_measurement(predictions):

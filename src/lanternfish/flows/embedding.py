@@ -264,7 +264,7 @@ class Embedding(eqx.Module):
         if started.head is None:
             return started
         last = started.head.layers[-1].weight
-        silent = _replaced(last, np.zeros((d, last.shape[1])))
+        silent = _replaced(last, np.zeros_like(last)[:d])
         return eqx.tree_at(lambda e: e.head.layers[-1].weight, started, silent)
 
 
