@@ -76,7 +76,7 @@ class Architecture:
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
             known = ", ".join(f'"{kind}"' for kind in get_args(Kind))
-            raise ValueError(f"Expected one of the densities {known}; got {self.kind!r}.")
+            raise ValueError(f"Expected density to be one of {known}; got {self.kind!r}.")
         for name in ("layers", "width", "depth", "bins", "parts"):
             if getattr(self, name) < 1:
                 raise ValueError(f"Expected {name} of at least 1; got {getattr(self, name)}.")
