@@ -10,13 +10,14 @@ import pytest
 
 from lanternfish import flows
 from lanternfish.flows import spline
+from lanternfish.flows.networks import MaskedNetwork
 from lanternfish.flows.condition import robust_scaling
 from lanternfish.flows.regression import ridge
 
 FLOAT32 = 5e-3  # float32 round-off 1e-7, times slopes of up to about 1e3 over three layers, in log
 
 
-@pytest.fixture(params=["spline", "maf"])
+@pytest.fixture(params=["spline", "autoregressive", "maf", "mixture"])
 def kind(request):
     return request.param
 
@@ -39,6 +40,7 @@ def test_density_of_a_draw_is_that_of_log_prob(kind, dim):
     np.testing.assert_allclose(density, again, atol=FLOAT32, rtol=FLOAT32)
 
 
+@pytest.mark.parametrize("kind", ["spline", "autoregressive", "maf"])
 @pytest.mark.parametrize("dim", [1, 2, 5])
 def test_log_det_is_that_of_the_jacobian(kind, dim):
     bijection, c = shaken(kind, dim, 2).flow.bijection, jnp.array([0.1, -0.4])
@@ -116,3 +118,27 @@ def test_scaling_is_linear_for_data_and_tame_for_outliers():
 def test_bad_architecture(fields, words):
     with pytest.raises(ValueError, match=f"^Expected.*{words}.*got"):
         flows.Architecture(**fields)
+
+
+def test_coordinates_of_an_autoregressive_flow_see_those_before_them():
+    """The Jacobian of one layer is lower triangular."""
+    network = MaskedNetwork(np.random.default_rng(0), 4, 2, size=3, width=16, depth=2)
+    network = jax.tree.map(lambda w: w + 0.3, network)
+    slope = jax.jacfwd(lambda x: network(x, jnp.ones(2)))(jnp.arange(4.0))
+    assert slope.shape == (3, 4, 4)
+    seen = np.any(np.asarray(slope) != 0, axis=0)
+    assert np.array_equal(seen, np.tril(np.ones((4, 4), bool), -1))
+
+
+def test_an_ensemble_is_the_mixture_of_its_members(kind):
+    members = [shaken(kind, 2, 1, seed) for seed in (0, 1, 2)]
+    ensemble, c = flows.Ensemble(members), jnp.array([0.5])
+    z = jr.normal(jr.key(0), (20, 2))
+    each = np.array([jax.vmap(lambda row, m=m: m.log_prob(row, c))(z) for m in members])
+    whole = jax.vmap(lambda row: ensemble.log_prob(row, c))(z)
+    np.testing.assert_allclose(whole, np.log(np.exp(each).mean(0)), atol=FLOAT32)
+    keys = jr.split(jr.key(1), 6_000)
+    draws = np.asarray(jax.vmap(lambda k: ensemble.sample(k, c))(keys))
+    apart = np.concatenate([jax.vmap(lambda k, m=m: m.sample(k, c))(keys) for m in members])
+    spread = apart.std(0)
+    np.testing.assert_allclose(draws.mean(0), apart.mean(0), atol=0.08 * spread.max())

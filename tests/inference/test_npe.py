@@ -248,3 +248,44 @@ def test_all_simulations_invalid(gaussian_target):
     model = lf.Model(lf.Prior(a=lf.Uniform(0, 1)), lf.JaxSimulator(broken, ("x1", "x2", "x3")))
     with pytest.raises(ValueError, match=r"^Expected at least 50 valid simulations.*got 0"):
         lf.infer(model, gaussian_target, lf.NPE(100), progress=False)
+
+
+def curved(theta, key):
+    """a and b on a circle: b given a has two branches, which a linear start cannot show."""
+    noise = 0.05 * jax.random.normal(key, (2,))
+    return jnp.stack([theta["a"] ** 2 + theta["b"] ** 2, theta["a"] * theta["b"]]) + noise
+
+
+@pytest.fixture(scope="module")
+def ensemble_run(tmp_path_factory):
+    model = lf.Model(
+        lf.Prior(a=lf.Uniform(-1, 1), b=lf.Uniform(-1, 1)), lf.JaxSimulator(curved, ("r", "p"))
+    )
+    folder = tmp_path_factory.mktemp("ensemble")
+    method = lf.NPE(1_500, training=QUICK)
+    target = lf.Observation(r=0.5, p=0.1)
+    return lf.infer(model, target, method, seed=0, store=folder, progress=False), folder
+
+
+def test_a_race_chooses_the_density_and_an_ensemble_tells_its_doubt(ensemble_run):
+    run, folder = ensemble_run
+    losses = run.history["rounds"][0]["race"]
+    assert set(losses) == {"spline", "autoregressive"}
+    assert run.posterior.architecture.kind == min(losses, key=losses.get)
+    assert run.posterior.members == 3
+    assert 0 < run.posterior.disagreement() < np.log(3)
+    again = lf.Run.load(folder).posterior
+    assert np.array_equal(again.sample(50).array, run.posterior.sample(50).array)
+    assert again.disagreement() == run.posterior.disagreement()
+
+
+def test_an_ensemble_finds_all_branches(ensemble_run):
+    """x is the same at (a, b), (b, a), (-a, -b) and (-b, -a): a quarter of the posterior at each."""
+    theta = ensemble_run[0].posterior.sample(4_000).array
+    upper, first = theta.sum(1) > 0, np.abs(theta[:, 0]) > np.abs(theta[:, 1])
+    shares = [np.mean((upper == u) & (first == f)) for u in (0, 1) for f in (0, 1)]
+    assert np.all(np.abs(np.array(shares) - 0.25) < 0.12)
+
+
+def test_flows_that_agree_do_not_disagree(gaussian_run):
+    assert gaussian_run.posterior.disagreement() == 0

@@ -5,7 +5,7 @@ import pytest
 
 from lanternfish import flows
 from lanternfish.core import Folder
-from lanternfish.inference.training import Pairs, Training, train
+from lanternfish.inference.training import Pairs, Training, train, train_together
 
 SMALL = flows.Architecture("maf", layers=2, width=16, depth=1)
 SHORT = Training(batch=50, patience=3, cuts=2, max_epochs=25)
@@ -106,3 +106,18 @@ def test_a_damaged_checkpoint_says_so(start, pairs, tmp_path):
 def test_bad_settings(field):
     with pytest.raises(ValueError, match=rf"^Expected {next(iter(field))}"):
         Training(**field)
+
+
+def test_members_trained_together_are_those_trained_alone(pairs, tmp_path):
+    """Bit for bit, whichever of them stops first; and an interruption changes nothing."""
+    starts = [flows.build(seed, SMALL, pairs.z, pairs.c) for seed in (0, 1)]
+    together, curves = train_together(starts, pairs, SHORT, seeds=[5, 5])
+    for start, member, curve in zip(starts, together, curves, strict=True):
+        alone, alone_curve = train(start, pairs, SHORT, seed=5)
+        assert curve == alone_curve
+        assert all(map(np.array_equal, leaves(alone), leaves(member)))
+    folder, cut = Folder(str(tmp_path)), Training(batch=50, patience=3, cuts=2, max_epochs=4)
+    train_together(starts, pairs, cut, seeds=[5, 5], checkpoint=folder)
+    resumed, again = train_together(starts, pairs, SHORT, seeds=[5, 5], checkpoint=folder)
+    assert again == curves
+    assert all(map(np.array_equal, leaves(together[1]), leaves(resumed[1])))

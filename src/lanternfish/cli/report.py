@@ -144,9 +144,23 @@ def _done(run: Run, folder: Path) -> list[tuple[str, str]]:
     total = span(seconds or inferred) + (f", in {sittings} sittings" if sittings > 1 else "")
     return [
         ("method", f"{method}, {many}"),
+        *_density(run),
         ("simulations", f"{len(simulations):,}, {_percent(valid)} of them valid"),
         ("time", total),
     ]
+
+
+def _density(run: Run) -> list[tuple[str, str]]:
+    """What was learned with, and how it was decided."""
+    architecture, rounds = getattr(run.posterior, "architecture", None), _rounds(run)
+    if architecture is None:
+        return []
+    members, race = getattr(run.posterior, "members", 1), rounds[0].get("race") if rounds else None
+    text = architecture.kind + (f", {members} of them together" if members > 1 else "")
+    if race:
+        others = [f"{k} {loss:.2f}" for k, loss in race.items() if k != architecture.kind]
+        text += f"; chosen by held-out loss {race[architecture.kind]:.2f} nats, {', '.join(others)}"
+    return [("density", text)]
 
 
 def span(seconds: float) -> str:

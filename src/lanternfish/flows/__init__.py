@@ -8,15 +8,18 @@ from lanternfish.flows.condition import (
     robust_scaling,
 )
 from lanternfish.flows.conditional import Architecture, ConditionalFlow, build, empty
+from lanternfish.flows.ensemble import Ensemble, empty_ensemble
 
 __all__ = [
     "Architecture",
     "Condition",
     "ConditionalFlow",
+    "Ensemble",
     "Part",
     "Scaling",
     "blank_scaling",
     "build",
     "empty",
+    "empty_ensemble",
     "robust_scaling",
 ]

@@ -140,8 +140,8 @@ class Shuffle(AbstractBijection):
 
     shape: tuple[int, ...]
     cond_shape: tuple[int, ...] | None
-    order: Array
-    back: Array
+    order: Array | np.ndarray
+    back: Array | np.ndarray
 
     def __init__(self, order: np.ndarray) -> None:
         self.shape, self.cond_shape = (len(order),), None
@@ -159,10 +159,10 @@ class LinearGaussian(AbstractBijection):
 
     shape: tuple[int, ...]
     cond_shape: tuple[int, ...] | None
-    matrix: Array
-    offset: Array
-    lower: Array
-    log_diagonal: Array
+    matrix: Array | np.ndarray
+    offset: Array | np.ndarray
+    lower: Array | np.ndarray
+    log_diagonal: Array | np.ndarray
 
     def __init__(self, matrix: np.ndarray, offset: np.ndarray, root: np.ndarray) -> None:
         dim, cond_dim = matrix.shape

@@ -32,7 +32,7 @@ class Mixture(eqx.Module):
 
     first: LinearGaussian
     network: ResidualNetwork
-    starts: Array
+    starts: Array | np.ndarray
     parts: int = eqx.field(static=True)
 
     def __init__(self, rng, first: LinearGaussian, *, parts: int, width: int, depth: int) -> None:
@@ -51,7 +51,8 @@ class Mixture(eqx.Module):
         factor = jax.vmap(jnp.diag)(jnp.exp(3.0 * jnp.tanh(diagonal.reshape(p, d) / 3.0)))
         rows, columns = np.triu_indices(d, 1)
         factor = factor.at[:, rows, columns].set(above.reshape(p, -1))
-        return jax.nn.log_softmax(weights), self.starts + means.reshape(p, d), factor
+        means = jnp.asarray(self.starts) + means.reshape(p, d)
+        return jax.nn.log_softmax(weights), means, factor
 
     def log_prob(self, z: Array, c: Array) -> Array:
         """log q(z | c) of one point z (d,)."""
@@ -61,6 +62,11 @@ class Mixture(eqx.Module):
         diagonals = jnp.diagonal(factors, axis1=1, axis2=2)
         normal = -0.5 * jnp.sum(white**2 + jnp.log(2 * jnp.pi), axis=1)
         return slope + jax.nn.logsumexp(weights + normal + jnp.sum(jnp.log(diagonals), axis=1))
+
+    def sample_and_log_prob(self, key: Array, shape: tuple[()], c: Array) -> tuple[Array, Array]:
+        """One draw and its log density."""
+        z = self.sample(key, shape, c)
+        return z, self.log_prob(z, c)
 
     def sample(self, key: Array, shape: tuple[()], c: Array) -> Array:
         """One draw, shape (d,)."""

@@ -17,8 +17,8 @@ from jaxtyping import Array
 class Linear(eqx.Module):
     """x (i,) -> W x + b (o,), with some weights masked where a mask (o, i) is given."""
 
-    weight: Array
-    bias: Array
+    weight: Array | np.ndarray  # NumPy until it is put on a device
+    bias: Array | np.ndarray
 
     def __init__(self, rng: np.random.Generator, inputs: int, outputs: int, gain: float = 1.0):
         bound = 1 / np.sqrt(max(inputs, 1))
@@ -27,7 +27,9 @@ class Linear(eqx.Module):
         self.weight, self.bias = (np.asarray(a, np.float32) for a in (weight, bias))
 
     def __call__(self, x: Array, mask: np.ndarray | None = None) -> Array:
-        weight = self.weight if mask is None else self.weight * mask.astype(np.float32)
+        weight = jnp.asarray(self.weight)
+        if mask is not None:
+            weight = weight * mask.astype(np.float32)
         return weight @ x + self.bias
 
 

@@ -6,6 +6,7 @@ round simulates, learns where simulations are valid, and trains.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import ClassVar
 
@@ -16,7 +17,7 @@ from lanternfish.core import Folder, Simulations
 from lanternfish.core.seeds import stream
 from lanternfish.inference.progress import Progress, Stage
 from lanternfish.inference.rounds import Study, unbounded
-from lanternfish.inference.training import Training, train
+from lanternfish.inference.training import Pairs, Training, train_together
 from lanternfish.inference.validity import Validity, learn_validity
 from lanternfish.simulation import simulate
 
@@ -35,7 +36,7 @@ class SequentialMethod:
 
     simulations: int = 10_000
     rounds: int = 1
-    density: str | flows.Architecture = "maf"
+    density: str | flows.Architecture | None = None
     training: Training = field(default_factory=Training)
     first_round: float | None = None
 
@@ -55,9 +56,9 @@ class SequentialMethod:
         self.architecture  # noqa: B018  (names an unknown density at once)
 
     @property
-    def architecture(self) -> flows.Architecture:
-        """What the density is made of."""
-        if isinstance(self.density, flows.Architecture):
+    def architecture(self) -> flows.Architecture | None:
+        """What the density is made of, where the user named one."""
+        if self.density is None or isinstance(self.density, flows.Architecture):
             return self.density
         return flows.Architecture(kind=self.density, layers=self.layers)  # type: ignore[arg-type]
 
@@ -80,7 +81,7 @@ class Rounds:
 
     def __init__(self, method: SequentialMethod, study: Study) -> None:
         self.study = study
-        self.architecture, self.training = method.architecture, method.training
+        self.training = method.training
         self.budgets = method.budgets
         self.simulations = Simulations.empty(study.model.parameters, study.model.statistics)
         self.history: list[dict] = []
@@ -108,20 +109,29 @@ class Rounds:
             "best_epoch": 0,
         })  # fmt: skip
 
-    def train(self, number: int, flow, pairs) -> flows.ConditionalFlow:
-        """Fit a flow, tell of it, and add its curves to the history."""
+    def train(self, number: int, members: Sequence[flows.ConditionalFlow], pairs: Pairs):
+        """Fit flows of one structure, tell of it, and add the first one's curves to the history.
+
+        Returns:
+            The flow, or the ensemble of several.
+        """
         study, stage = self.study, self.stage("train", number)
-        fitted, curves = train(
-            flow, pairs, self.training, seed=self.seed("fit", number),
+        fitted, curves = train_together(
+            members, pairs, self.training, seeds=self.member_seeds(number, len(members)),
             checkpoint=self._part("training", number),
             tell=lambda epoch: study.tell(Progress.of_training(stage, epoch)),
         )  # fmt: skip
         self.history[-1].update(
-            train=curves["train"],
-            validation=curves["validation"],
-            best_epoch=int(curves["best_epoch"][0]),
+            train=curves[0]["train"],
+            validation=curves[0]["validation"],
+            best_epoch=int(curves[0]["best_epoch"][0]),
         )
-        return fitted
+        return fitted[0] if len(fitted) == 1 else flows.Ensemble(fitted)
+
+    def member_seeds(self, number: int, members: int) -> list[int]:
+        """The seed of each member of a round; the first is that of a flow by itself."""
+        seed = self.seed("fit", number)
+        return [seed, *(stream(seed, f"member{i}") for i in range(1, members))]
 
     def validity(self, number: int) -> Validity | None:
         """Where simulations of all rounds so far are valid, if not all are."""

@@ -53,10 +53,18 @@ class NLE(SequentialMethod):
     """
 
     rounds: int = 5
-    training: Training = field(default_factory=lambda: Training(batch=100, decay=1e-3))
+    density: str | flows.Architecture = "maf"
+    training: Training = field(
+        default_factory=lambda: Training(batch=100, rate=1e-3, decay=1e-3, patience=8, cuts=3)
+    )
 
     name: ClassVar[str] = "NLE"
     layers: ClassVar[int] = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.density is None:
+            raise ValueError('Expected a density of NLE, such as "maf"; got None.')
 
     def fit(self, study: Study) -> Fitted:
         """Run all rounds of a study.
@@ -88,16 +96,18 @@ class NLE(SequentialMethod):
         study, seed = rounds.study, rounds.seed("fit", number)
         pairs = training_pairs(study.model, rounds.simulations)
         scores = as_scores(pairs.c, study.target.array_for(study.model.statistics), seed)
-        flow = flows.build(seed, self.architecture, scores.rows, pairs.z)
+        architecture = self.architecture
+        assert architecture is not None  # see __post_init__
+        flow = flows.build(seed, architecture, scores.rows, pairs.z)
         ones = np.ones(len(pairs.z))  # given theta, how it was proposed does not matter
-        flow = rounds.train(number, flow, Pairs(scores.rows, pairs.z, ones))
+        flow = rounds.train(number, [flow], Pairs(scores.rows, pairs.z, ones))
         posterior = NLEPosterior(
             prior=study.model.prior,
             statistics=study.model.statistics,
             observation=study.target,
             likelihood=Likelihood(flow, rounds.validity(number)),
             observed=scores.observed,
-            architecture=self.architecture,
+            architecture=architecture,
             pool=starts,
         )
         return replace(posterior, pool=_pool(rounds, number, posterior))

@@ -43,7 +43,7 @@ class Likelihood(eqx.Module):
     x is a few points (p, k), because a value that repeats stands for an interval (``scores``).
     """
 
-    flow: flows.ConditionalFlow
+    flow: flows.ConditionalFlow | flows.Ensemble
     validity: Validity | None
 
     def __call__(self, z: Array, x: Array) -> Array:

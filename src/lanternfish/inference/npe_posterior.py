@@ -23,6 +23,7 @@ import jax.random as jr
 import numpy as np
 import paramax
 from jaxtyping import Array, ArrayLike
+from scipy.special import xlogy
 
 from lanternfish import flows
 from lanternfish.core import Column, Folder, Observation, Posterior, Prior, Table
@@ -45,7 +46,7 @@ class NPEPosterior(Posterior):
         prior: of the model.
         statistics: columns of x.
         observation: the x that it is conditioned on.
-        flow: the trained density.
+        flow: the trained density, or an ensemble of several.
         architecture: what the flow is made of.
         amortised: whether it holds for any observation, not this one alone.
         validity: where simulations are valid, if some were not; there is no mass elsewhere.
@@ -54,7 +55,7 @@ class NPEPosterior(Posterior):
     prior: Prior
     statistics: tuple[Column, ...]
     observation: Observation
-    flow: flows.ConditionalFlow
+    flow: flows.ConditionalFlow | flows.Ensemble
     architecture: flows.Architecture
     amortised: bool = True
     validity: Validity | None = None
@@ -65,8 +66,28 @@ class NPEPosterior(Posterior):
         """The observation in the order of the statistics, shape (k,)."""
         return jnp.asarray(self.observation.array_for(self.statistics), jnp.float32)
 
+    @property
+    def members(self) -> int:
+        """How many flows there are."""
+        return self.flow.size if isinstance(self.flow, flows.Ensemble) else 1
+
+    def disagreement(self, n: int = 1_000, seed: int = 0) -> float:
+        """How much the members disagree, in nats: 0 where all say the same, at most log(members).
+
+        The mutual information between a sample and the member that drew it,
+
+            E_q [ sum_m r_m log(M r_m) ],    r_m = q_m / sum_k q_k.
+        """
+        if not isinstance(self.flow, flows.Ensemble):
+            return 0.0
+        theta = jnp.asarray(self.sample(n, seed).array)
+        logs = np.asarray(_log_probs(self.ready, Constant(self.prior), self.x, theta), np.float64)
+        shares = np.exp(logs - logs.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        return float(np.mean(np.sum(xlogy(shares, shares * self.members), axis=1)))
+
     @cached_property
-    def ready(self) -> flows.ConditionalFlow:
+    def ready(self) -> flows.ConditionalFlow | flows.Ensemble:
         """The flow with its wrapped parameters resolved."""
         return paramax.unwrap(self.flow)
 
@@ -131,6 +152,7 @@ class NPEPosterior(Posterior):
         details = {
             "architecture": asdict(self.architecture),
             "amortised": self.amortised,
+            "members": self.members,
             "validity": self.validity is not None,
         }
         layout = self.flow.condition.layout
@@ -162,6 +184,12 @@ def _densities(parts, constant: Constant, x: Array, theta: Array) -> Array:
 
 
 @eqx.filter_jit
+def _log_probs(ensemble, constant: Constant, x: Array, theta: Array) -> Array:
+    inverse = constant.prior.bijection.inverse
+    return jax.vmap(lambda row: ensemble.log_probs(inverse(row), x))(theta)
+
+
+@eqx.filter_jit
 def _gradients(parts, constant: Constant, x: Array, theta: Array) -> Array:
     return jax.vmap(jax.grad(lambda row: log_density(parts, constant.prior, x, row)))(theta)
 
@@ -187,7 +215,8 @@ def read(folder: Folder, prior: Prior | None = None) -> NPEPosterior:
     layout: list[flows.Part] | int = len(common["statistics"])
     if "layout" in details:
         layout = [flows.Part(kind, tuple(shape), m) for kind, shape, m in details["layout"]]
-    empty = flows.empty(architecture, len(common["prior"]), layout)
+    members = details.get("members", 1)
+    empty = flows.empty_ensemble(architecture, len(common["prior"]), layout, members)
     flow = read_weights(folder, "posterior.safetensors", empty)
     validity = None
     if details.get("validity", False):

@@ -14,6 +14,7 @@ from lanternfish.inference.training import Epoch
 
 TITLES = {
     "simulate": "Simulating",
+    "race": "Choosing a density",
     "train": "Training",
     "screen": "Learning what is valid",
     "sample": "Sampling",

@@ -16,8 +16,9 @@ stops. No epoch count has to be guessed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -33,7 +34,11 @@ from jaxtyping import Array
 from lanternfish.core import Folder
 
 _WIDE = 512  # numbers of a condition above which it is raw data
+Curves = dict[str, list[float]]
+
 _NEVER = 1e30  # validation loss before the first epoch
+_BATCH = 200  # pairs in a minibatch, and fewer where they are few: for so many minibatches an epoch
+_FEWEST_BATCH, _BATCHES = 50, 20
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Training:
     """Settings of the loop; the defaults need no tuning.
 
     Args:
-        batch: pairs in a minibatch.
+        batch: pairs in a minibatch; from 50 to 200, by how many pairs there are, where left out.
         rate: first learning rate.
         clip: largest norm of a minibatch's gradient.
         decay: decoupled weight decay.
@@ -51,24 +56,29 @@ class Training:
         max_epochs: end at the latest then.
     """
 
-    batch: int = 200
-    rate: float = 1e-3
+    batch: int | None = None
+    rate: float = 3e-3
     clip: float = 5.0
     decay: float = 1e-4
-    patience: int = 8
-    cuts: int = 3
+    patience: int = 5
+    cuts: int = 2
     held_out: float = 0.1
     max_epochs: int = 1_000
 
     def __post_init__(self) -> None:
         for name in ("batch", "patience", "max_epochs"):
-            if getattr(self, name) < 1:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"Expected {name} of at least 1; got {getattr(self, name)}.")
         for name in ("rate", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"Expected {name} above 0; got {getattr(self, name)}.")
         if not 0 < self.held_out < 1:
             raise ValueError(f"Expected held_out between 0 and 1; got {self.held_out}.")
+
+    def for_pairs(self, n: int) -> Training:
+        """The settings with the batch decided."""
+        batch = self.batch or int(np.clip(n // _BATCHES, _FEWEST_BATCH, _BATCH))
+        return replace(self, batch=batch)
 
 
 class Pairs(NamedTuple):
@@ -113,8 +123,26 @@ def train(
     seed: int,
     checkpoint: Folder | None = None,
     tell: Callable[[Epoch], None] = lambda epoch: None,
-) -> tuple[Any, dict[str, list[float]]]:
-    """Fit ``model``, which has ``log_prob(z, c)``, to the pairs.
+) -> tuple[Any, Curves]:
+    """Fit ``model``, which has ``log_prob(z, c)``, to the pairs: ``train_together`` of one."""
+    fitted = train_together(
+        [model], pairs, settings, seeds=[seed], checkpoint=checkpoint, tell=tell
+    )
+    return fitted[0][0], fitted[1][0]
+
+
+def train_together(
+    models: Sequence[eqx.Module],
+    pairs: Pairs,
+    settings: Training,
+    *,
+    seeds: Sequence[int],
+    checkpoint: Folder | None = None,
+    tell: Callable[[Epoch], None] = lambda epoch: None,
+) -> tuple[list[Any], list[Curves]]:
+    """Fit models of one structure to the pairs, each as if it were alone, in one program.
+
+    All hold out the same pairs, chosen by the first seed; each has its own order of minibatches.
 
     Args:
         checkpoint: a folder to keep the state in; if it holds one, training goes on from there and
@@ -122,91 +150,104 @@ def train(
         tell: called after each epoch.
 
     Returns:
-        The model with the weights of the best validation loss, and the curves ``train`` and
-        ``validation`` with ``best_epoch``.
+        The models with the weights of their best validation losses, and for each the curves
+        ``train`` and ``validation`` with ``best_epoch``.
 
     Raises:
         ValueError: if there are fewer than ten pairs.
-        FloatingPointError: if the loss is not finite even after the rate was cut.
+        FloatingPointError: if a loss is not finite even after the rate was cut.
     """
-    loop = _Loop(model, pairs, settings, seed)
+    loop = _Loop(models, pairs, settings, seeds)
     state, curves = loop.start()
     if checkpoint is not None and checkpoint.exists("training.json"):
         state, curves = _read(checkpoint, state)
     started = saved = time.monotonic()
-    first = int(state.epoch)
-    while int(state.cuts) <= settings.cuts and int(state.epoch) < settings.max_epochs:
-        state = loop.epoch(state)
-        _record(curves, state)
+    first = int(np.max(state.epoch))
+    while np.any(_works_on(state, settings)):
+        before, state = np.asarray(state.epoch), loop.epoch(state)
+        _record(curves, state, np.asarray(state.epoch) > before)
         now = time.monotonic()
-        tell(_describe(state, settings, (now - started) / (int(state.epoch) - first)))
+        tell(_describe(state, settings, (now - started) / (int(np.max(state.epoch)) - first)))
         if checkpoint is not None and now - saved > 10:
             _write(checkpoint, state, curves)
             saved = now
     if checkpoint is not None:
         _write(checkpoint, state, curves)
-    if not np.isfinite(float(state.best_loss)) or float(state.best_loss) >= _NEVER:
+    best = np.asarray(state.best_loss)
+    if not np.all(np.isfinite(best)) or np.any(best >= _NEVER):
         raise FloatingPointError(
             "Expected a finite training loss; got none in any epoch: look for extreme values in "
             "the statistics, or lower the rate, such as NPE(training=Training(rate=1e-4))."
         )
-    curves["best_epoch"] = [float(np.nanargmin(curves["validation"]))]
+    for curve in curves:
+        curve["best_epoch"] = [float(np.nanargmin(curve["validation"]))]
     return loop.rebuild(state.best), curves
 
 
 class _Loop:
     """The compiled epoch and the data that it works on."""
 
-    def __init__(self, model, pairs: Pairs, settings: Training, seed: int) -> None:
+    def __init__(self, models, pairs: Pairs, settings: Training, seeds: Sequence[int]) -> None:
         if len(pairs.z) < 10:
             raise ValueError(
                 f"Expected at least 10 valid simulations to train on; got {len(pairs.z)}: raise "
                 "the number of simulations."
             )
-        self.parts = _Parts.of(model)
-        key = jr.key(seed % 2**32)
-        held, kept = _split(len(pairs.z), settings.held_out, seed)
-        data = _Data(_pad(pairs, kept), _pad(pairs, held), jnp.asarray(len(kept)), key)
-        self.given = self.parts, data, settings
+        self.settings = settings.for_pairs(len(pairs.z))
+        self.models = [_Parts.of(model) for model in models]
+        held, kept = _split(len(pairs.z), settings.held_out, seeds[0])
+        self.data = _Data(_pad(pairs, kept), _pad(pairs, held), jnp.asarray(len(kept)))
+        arrays = [parts.arrays for parts in self.models]
+        self.each = _stack(arrays), jnp.stack([jr.key(seed % 2**32) for seed in seeds])
 
-    def start(self) -> tuple[State, dict[str, list[float]]]:
-        zero, none = jnp.zeros((), jnp.int32), jnp.asarray(_NEVER, jnp.float32)
-        params = self.parts.flat()[0]
-        moments = _optimiser(self.given[2]).init(params)
-        # separate buffers, because the compiled epoch takes over those of the state it is given
-        state = State(params, moments, params, none, zero, zero, zero, none, none)
-        return jax.tree.map(jnp.array, state), {"train": [], "validation": []}
+    def start(self) -> tuple[State, list[Curves]]:
+        states = [_first_state(parts, self.settings) for parts in self.models]
+        return _stack(states), [{"train": [], "validation": []} for _ in states]
 
     def epoch(self, state: State) -> State:
-        return _epoch(self.given, state)
+        parts = self.models[0]
+        given = parts.trained, parts.structure, self.data, self.settings
+        return _epochs((given, self.each), state)
 
-    def rebuild(self, params: Array):
-        return self.parts.model(self.parts.flat()[1](params))
+    def rebuild(self, params: Array) -> list[Any]:
+        return [
+            parts.model(parts.unravel(row)) for parts, row in zip(self.models, params, strict=True)
+        ]
 
 
 class _Parts(NamedTuple):
-    """A model in parts: what is trained, and what is not.
+    """A model in parts: what is trained, other arrays, and the rest.
 
-    All of them are arguments of the compiled epoch, so that rounds and members share it; what is
-    trained is one vector there, for one update takes the place of many.
+    Arrays are arguments of the compiled epoch, so that rounds share it; what is trained is one
+    vector there, for one update takes the place of many.
     """
 
     trained: Any
-    frozen: Any
+    arrays: Any
+    structure: Any
 
     @classmethod
     def of(cls, model) -> _Parts:
-        return cls(*eqx.partition(model, eqx.is_inexact_array, is_leaf=_is_frozen))
+        trained, rest = eqx.partition(model, eqx.is_inexact_array, is_leaf=_is_frozen)
+        return cls(trained, *eqx.partition(rest, _is_array))
 
-    def flat(self) -> tuple[Array, Callable[[Array], Any]]:
-        return ravel_pytree(self.trained)
+    def unravel(self, params: Array):
+        return ravel_pytree(self.trained)[1](params)
 
     def model(self, trained):
-        return eqx.combine(trained, self.frozen, is_leaf=_is_frozen)
+        return eqx.combine(trained, self.arrays, self.structure)
 
 
 def _is_frozen(leaf) -> bool:
     return isinstance(leaf, paramax.NonTrainable)
+
+
+def _is_array(leaf) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray)
+
+
+def _stack(trees):
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
 class _Data(NamedTuple):
@@ -215,7 +256,6 @@ class _Data(NamedTuple):
     train: Pairs
     held: Pairs
     n_train: Array
-    key: Array
 
 
 def _split(n: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -241,11 +281,32 @@ def _optimiser(settings: Training) -> optax.GradientTransformation:
     )
 
 
+def _first_state(parts: _Parts, settings: Training) -> State:
+    zero, none = jnp.zeros((), jnp.int32), jnp.asarray(_NEVER, jnp.float32)
+    params = ravel_pytree(parts.trained)[0]
+    moments = _optimiser(settings).init(params)
+    return State(params, moments, params, none, zero, zero, zero, none, none)
+
+
+def _works_on(state: State, settings: Training):
+    return (state.cuts <= settings.cuts) & (state.epoch < settings.max_epochs)
+
+
 @eqx.filter_jit(donate="all-except-first")
-def _epoch(given: tuple[_Parts, _Data, Training], state: State) -> State:
-    """One epoch: state to the next state."""
-    parts, data, settings = given
-    unravel, optimiser = parts.flat()[1], _optimiser(settings)
+def _epochs(given, states: State) -> State:
+    """One epoch of each member that is not done: states to the next states."""
+    (trained, structure, data, settings), each = given
+
+    def member(args):
+        state, arrays, key = args
+        epoch = partial(_epoch, _Parts(trained, arrays, structure), data, settings, key)
+        return jax.lax.cond(_works_on(state, settings), epoch, lambda state: state, state)
+
+    return jax.lax.map(member, (states, *each))
+
+
+def _epoch(parts: _Parts, data: _Data, settings: Training, key: Array, state: State) -> State:
+    optimiser, batch = _optimiser(settings), settings.batch or _BATCH
 
     def total(trained, pairs: Pairs) -> Array:
         model = paramax.unwrap(parts.model(trained))
@@ -254,27 +315,27 @@ def _epoch(given: tuple[_Parts, _Data, Training], state: State) -> State:
 
     def step(params, moments, pairs, rate):
         mean = jnp.maximum(jnp.sum(pairs.weight), 1e-12)
-        loss, slope = jax.value_and_grad(lambda p: total(p, pairs) / mean)(unravel(params))
+        loss, slope = jax.value_and_grad(lambda p: total(p, pairs) / mean)(parts.unravel(params))
         change, moments = optimiser.update(ravel_pytree(slope)[0], moments, params)
         return params - rate * change, moments, loss
 
     rate = settings.rate * 0.25 ** state.cuts.astype(jnp.float32)
-    places = jr.uniform(jr.fold_in(data.key, state.epoch), data.train.weight.shape)
+    places = jr.uniform(jr.fold_in(key, state.epoch), data.train.weight.shape)
     real = jnp.arange(len(places)) < data.n_train
     order = jnp.argsort(jnp.where(real, places, 2.0))
-    batches = jnp.maximum(data.n_train // settings.batch, 1)
+    batches = jnp.maximum(data.n_train // batch, 1)
 
     def body(i, carry):
         params, moments, losses = carry
-        rows = jax.lax.dynamic_slice(order, (i * settings.batch,), (settings.batch,))
-        batch = Pairs(*(a[rows] for a in data.train))
+        rows = jax.lax.dynamic_slice(order, (i * batch,), (batch,))
+        pairs = Pairs(*(a[rows] for a in data.train))
         first = jnp.where(state.epoch == 0, (i + 1) / batches, 1.0)
-        params, moments, loss = step(params, moments, batch, rate * first)
+        params, moments, loss = step(params, moments, pairs, rate * first)
         return params, moments, losses + loss
 
     carry = (state.params, state.moments, jnp.zeros(()))
     params, moments, losses = jax.lax.fori_loop(0, batches, body, carry)
-    held = _in_chunks(total, unravel(params), data.held)
+    held = _in_chunks(total, parts.unravel(params), data.held)
     held = held / jnp.maximum(jnp.sum(data.held.weight), 1e-12)
     return _decide(state, params, moments, losses / batches, held, settings)
 
@@ -307,23 +368,25 @@ def _decide(state: State, params, moments, train_loss, held, settings: Training)
     )
 
 
-def _record(curves: dict[str, list[float]], state: State) -> None:
-    curves["train"].append(float(state.train_loss))
-    curves["validation"].append(float(state.loss))
+def _record(curves: list[Curves], state: State, worked: np.ndarray) -> None:
+    for i in np.flatnonzero(worked):
+        curves[i]["train"].append(float(state.train_loss[i]))
+        curves[i]["validation"].append(float(state.loss[i]))
 
 
 def _describe(state: State, settings: Training, seconds_an_epoch: float) -> Epoch:
     """Progress. The end is not known beforehand: as if no epoch got better from here on."""
-    ahead = (settings.cuts - int(state.cuts) + 1) * settings.patience - int(state.waited)
-    ahead = max(0, min(ahead, settings.max_epochs - int(state.epoch)))
-    number = int(state.epoch)
+    waits = (settings.cuts - np.asarray(state.cuts) + 1) * settings.patience
+    ahead = np.minimum(waits - np.asarray(state.waited), settings.max_epochs - state.epoch)
+    left = max(0, int(np.max(np.where(_works_on(state, settings), ahead, 0))))
+    number = int(np.max(state.epoch))
     return Epoch(
         number=number,
-        train=float(state.train_loss),
-        validation=float(state.loss),
-        best=float(state.best_loss),
-        share=number / (number + ahead),
-        seconds_left=ahead * seconds_an_epoch,
+        train=float(np.mean(state.train_loss)),
+        validation=float(np.mean(state.loss)),
+        best=float(np.mean(state.best_loss)),
+        share=number / (number + left),
+        seconds_left=left * seconds_an_epoch,
     )
 
 
@@ -337,7 +400,7 @@ def _write(folder: Folder, state: State, curves) -> None:
         folder.remove(old)
 
 
-def _read(folder: Folder, like: State) -> tuple[State, dict[str, list[float]]]:
+def _read(folder: Folder, like: State) -> tuple[State, list[Curves]]:
     kept = folder.read_json("training.json")
     leaves = folder.read_weights(kept["state"])
     shapes, structure = jax.tree.flatten(like)

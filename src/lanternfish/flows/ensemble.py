@@ -1,0 +1,73 @@
+"""Several flows as one density: the mixture of its members in equal parts.
+
+    q(z | c) = 1/M sum_m q_m(z | c)
+
+Members of one structure differ by their first weights and by the order in which they saw the data.
+Where they agree, q is what each says; where they do not, q is wider than each, and how much they
+disagree is part of the result (Lakshminarayanan, Pritzel & Blundell 2017; Hermans et al. 2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array
+
+from lanternfish.flows.condition import Condition
+from lanternfish.flows.conditional import Architecture, ConditionalFlow, empty
+
+
+class Ensemble(eqx.Module):
+    """A conditional density over vectors z (d,) given c (k,), of members of one structure."""
+
+    arrays: ConditionalFlow
+    structure: ConditionalFlow = eqx.field(static=True)
+    size: int = eqx.field(static=True)
+
+    def __init__(self, members: Sequence[ConditionalFlow]) -> None:
+        parts = [eqx.partition(member, _is_array) for member in members]
+        self.arrays = jax.tree.map(lambda *a: jnp.stack(a), *(arrays for arrays, _ in parts))
+        self.structure, self.size = parts[0][1], len(parts)
+
+    @property
+    def condition(self) -> Condition:
+        """How the first member sees a condition; the others see the same places of it."""
+        return self.members()[0].condition
+
+    def members(self) -> list[ConditionalFlow]:
+        """The members, each by itself."""
+        take = lambda i: jax.tree.map(lambda a: a[i], self.arrays)  # noqa: E731
+        return [eqx.combine(take(i), self.structure) for i in range(self.size)]
+
+    def _each(self, function):
+        """A function of a member, over all of them: one program for all."""
+        return jax.lax.map(lambda a: function(eqx.combine(a, self.structure)), self.arrays)
+
+    def log_probs(self, z: Array, c: Array) -> Array:
+        """log q_m(z | c) of each member, shape (M,)."""
+        return self._each(lambda member: member.log_prob(z, c))
+
+    def log_prob(self, z: Array, c: Array) -> Array:
+        """log q(z | c) of one point."""
+        return jax.nn.logsumexp(self.log_probs(z, c)) - jnp.log(self.size)
+
+    def sample(self, key: Array, c: Array) -> Array:
+        """One draw from q(. | c), shape (d,)."""
+        which, inner = jr.split(key)
+        draws = self._each(lambda member: member.sample(inner, c))
+        return draws[jr.randint(which, (), 0, self.size)]
+
+
+def _is_array(leaf) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray)
+
+
+def empty_ensemble(architecture: Architecture, dim: int, layout, size: int):
+    """A flow, or an ensemble of several, to be filled with stored weights."""
+    flow = empty(architecture, dim, layout)
+    return flow if size == 1 else Ensemble([flow] * size)
