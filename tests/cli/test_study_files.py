@@ -117,7 +117,7 @@ MISTAKES = {
     ),
     "density": (
         HEAD + '[method]\ndensity = "mfa"',
-        ["method.density: Expected a density", "'mfa'"],
+        ["method.density: Expected density to be one of", "'mfa'"],
     ),
     "density's key": (
         HEAD + "[method.density]\nlayer = 2",

@@ -10,8 +10,8 @@ import pytest
 
 from lanternfish import flows
 from lanternfish.flows import spline
-from lanternfish.flows.networks import MaskedNetwork
 from lanternfish.flows.condition import robust_scaling
+from lanternfish.flows.networks import MaskedNetwork
 from lanternfish.flows.regression import ridge
 
 FLOAT32 = 5e-3  # float32 round-off 1e-7, times slopes of up to about 1e3 over three layers, in log

@@ -280,7 +280,7 @@ def test_a_race_chooses_the_density_and_an_ensemble_tells_its_doubt(ensemble_run
 
 
 def test_an_ensemble_finds_all_branches(ensemble_run):
-    """x is the same at (a, b), (b, a), (-a, -b) and (-b, -a): a quarter of the posterior at each."""
+    """x is the same at (a, b), (b, a), (-a, -b), (-b, -a): a quarter of the posterior at each."""
     theta = ensemble_run[0].posterior.sample(4_000).array
     upper, first = theta.sum(1) > 0, np.abs(theta[:, 0]) > np.abs(theta[:, 1])
     shares = [np.mean((upper == u) & (first == f)) for u in (0, 1) for f in (0, 1)]

@@ -119,13 +119,16 @@ def test_the_posterior_narrows_with_the_number_of_trials():
     model = lf.Model(prior, lf.JaxSimulator(repeated, [lf.Trials("x", 20)]))
     run = fit(model, lf.Observation(x=[[0.5]]), 3_000)
     assert run.simulations.valid.all()
-    values = np.random.default_rng(3).normal(0.4, 1, 20)
+    rng = np.random.default_rng(3)
     for n in (1, 4, 20):
-        seen = lf.Observation(x=values[:n, None])
-        samples = run.posterior.at(seen).sample(4_000).array[:, 0]
-        mean, sd = values[:n].sum() / (n + 1), 1 / np.sqrt(n + 1)
-        assert samples.mean() == pytest.approx(mean, abs=0.3 * sd)
-        assert samples.std() == pytest.approx(sd, rel=0.2)
+        errors, ratios = [], []
+        for mean in rng.normal(size=8):
+            values, sd = rng.normal(mean, 1, (n, 1)), 1 / np.sqrt(n + 1)
+            samples = run.posterior.at(lf.Observation(x=values)).sample(2_000).array[:, 0]
+            errors.append((samples.mean() - values.sum() / (n + 1)) / sd)
+            ratios.append(samples.std() / sd)
+        assert np.median(np.abs(errors)) < 0.2  # rare observations are further off
+        assert np.mean(ratios) == pytest.approx(1, abs=0.2)
 
 
 def leaky(theta, key):

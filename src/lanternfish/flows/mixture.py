@@ -41,7 +41,7 @@ class Mixture(eqx.Module):
         outputs = parts * (1 + 2 * dim + dim * (dim - 1) // 2)
         self.network = ResidualNetwork(rng, cond_dim, outputs, width, depth)
         # parts must differ at first, or they would learn the same for ever
-        self.starts = np.asarray(rng.normal(0, 0.3, (parts, dim)), np.float32)
+        self.starts = np.asarray(rng.normal(0, 0.1, (parts, dim)), np.float32)
 
     def _given(self, c: Array) -> tuple[Array, Array, Array]:
         """Log weights (p,), means (p, d) and factors U (p, d, d)."""

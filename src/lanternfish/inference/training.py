@@ -392,7 +392,7 @@ def _describe(state: State, settings: Training, seconds_an_epoch: float) -> Epoc
 
 def _write(folder: Folder, state: State, curves) -> None:
     leaves = {str(i): np.atleast_1d(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
-    name = f"training-{int(state.epoch):06d}.safetensors"
+    name = f"training-{int(np.max(state.epoch)):06d}.safetensors"
     before = [n for n in folder.names() if n.startswith("training-") and n != name]
     folder.write_weights(name, leaves)
     folder.write_json("training.json", {"state": name, "curves": curves})

@@ -31,7 +31,7 @@ from lanternfish.inference.chains import beyond_normal, log_prior, walk
 from lanternfish.inference.npe_posterior import Constant, NPEPosterior
 
 _THRESHOLD_SAMPLES = 20_000
-_STEPS = 30
+_STEPS = 100  # a region may be much narrower along one direction than along another
 _BLOCK = 1024
 
 
