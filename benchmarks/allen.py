@@ -1,6 +1,6 @@
 """The Hodgkin-Huxley neuron on real cells: from a recording to a posterior that predicts it.
 
-    python benchmarks/allen.py FOLDER [--simulations 20000] [--rounds 3]
+    python benchmarks/allen.py FOLDER [--simulations 20000] [--rounds 4]
 
 For each NWB file in the folder: the wall time of ``infer``, and what circuits drawn from the
 posterior predict: median spike count and resting potential beside the measured ones, and the share
@@ -21,14 +21,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--simulations", type=int, default=20_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--cells", type=int, default=None, help="how many files, all by default")
     given = parser.parse_args()
     heads = ("wall s", "spikes", "median", "rest", "median", "close")
     widths = (8, 8, 8, 9, 9, 8)
     print(f"{'cell':<22}" + "".join(f"{h:>{w}}" for h, w in zip(heads, widths, strict=True)))
     for path in sorted(given.folder.glob("*.nwb"))[: given.cells]:
-        row(path, lf.NPE(given.simulations, rounds=given.rounds, density="maf"))
+        row(path, lf.NPE(given.simulations, rounds=given.rounds))
 
 
 def row(path: Path, method: lf.NPE) -> None:
