@@ -117,7 +117,8 @@ def test_the_posterior_narrows_with_the_number_of_trials():
     """Normal mean, variance 1, standard normal prior: variance 1 / (n + 1)."""
     prior = lf.Prior(mean=lf.Normal(0, 1))
     model = lf.Model(prior, lf.JaxSimulator(repeated, [lf.Trials("x", 20)]))
-    run = fit(model, lf.Observation(x=[[0.5]]), 3_000)
+    method = lf.NPE(4_000, density=SMALL, members=2)
+    run = lf.infer(model, lf.Observation(x=[[0.5]]), method, seed=0, progress=False)
     assert run.simulations.valid.all()
     rng = np.random.default_rng(3)
     for n in (1, 4, 20):
