@@ -138,7 +138,7 @@ def test_progress_is_told(model, seed):
     assert events[0].seconds_left is None
     assert events[-1].seconds_left == 0
     assert events[-1].counts == got.counts()
-    assert str(events[-1]) == f"150 of 150 simulations, {got.valid.sum()} valid"
+    assert str(events[-1]) == f"150 of 150, {got.valid.sum()} valid"
 
 
 def read_all(master):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 
 from lanternfish.inference.training import Epoch
 
@@ -16,10 +17,13 @@ TITLES = {
     "simulate": "Simulating",
     "race": "Choosing a density",
     "train": "Training",
-    "screen": "Learning what is valid",
+    "screen": "Learning validity",
     "sample": "Sampling",
     "check": "Checking",
 }
+
+
+_WORDS = 75  # columns of a line beside its bar
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Stage:
 
     def __str__(self) -> str:
         title = TITLES[self.name]
-        return f"{title} (round {self.round} of {self.rounds})" if self.rounds > 1 else title
+        return f"{title}, {self.round}/{self.rounds}" if self.rounds > 1 else title
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Progress:
     @classmethod
     def of_training(cls, stage: Stage, epoch: Epoch) -> Progress:
         """Training has no fixed end: its share is that of the waits before the last cut."""
-        text = f"epoch {epoch.number}, loss {epoch.validation:.3f}, best {epoch.best:.3f}"
+        text = f"epoch {epoch.number}, loss {epoch.validation:.2f}, best {epoch.best:.2f}"
         return cls(stage, epoch.share, epoch.seconds_left, text)
 
 
@@ -88,10 +92,10 @@ def listening(progress: Listener | bool | None) -> Iterator[Listener]:
 @contextlib.contextmanager
 def _bar(console: Console) -> Iterator[Listener]:
     columns = (
-        TextColumn("{task.description:<28}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TextColumn("{task.fields[left]}"),
+        TextColumn("{task.description:<23}", table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=min(max(console.width - _WORDS, 5), 24)),
+        TextColumn("{task.percentage:>3.0f}%", table_column=Column(no_wrap=True)),
+        TextColumn("{task.fields[left]:>9}", table_column=Column(no_wrap=True)),
         TextColumn("{task.fields[text]}", style="dim"),
     )
     tasks = {}

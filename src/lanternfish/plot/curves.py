@@ -81,6 +81,8 @@ def _draw(axes: Axes, found: Mapping) -> None:
         axes.set_yticks([])
     axes.set_xlim(-0.5, max(len(train), len(valid), 2) - 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    if not len(train):
+        axes.set_xticks([])
     if limits:
         axes.yaxis.set_major_locator(MaxNLocator(5))
 

@@ -15,6 +15,7 @@ from lanternfish.plot import densities, inputs, style
 from lanternfish.plot.scales import Scale, number_text
 
 _TAIL = 0.02  # of the predictions beyond each end of an axis
+_FAR = 0.5  # of the width of 90 % of them, how far beyond it an axis goes
 _FEW = 30  # predictions below which each is drawn
 
 
@@ -101,12 +102,19 @@ def _draw_known(axes: Axes, unit: np.ndarray) -> None:
 
 def _scale(known: np.ndarray, measured: float | None) -> Scale:
     """Almost all predictions and the measured value, with air at both ends."""
-    held = list(np.quantile(known, [_TAIL, 1 - _TAIL])) if len(known) else []
+    held = _bulk(known) if len(known) else []
     held += [] if measured is None else [measured]
     low, high = (min(held), max(held)) if held else (0.0, 1.0)
     size = max(abs(low), abs(high))
     air = 0.08 * (high - low) if high - low > 1e-9 * size else 0.1 * size or 1.0
     return Scale(low - air, high + air)
+
+
+def _bulk(known: np.ndarray) -> list[float]:
+    """Ends of the predictions but their tails, nor far beyond what the bars hold."""
+    low, first, last, high = np.quantile(known, [_TAIL, 0.05, 0.95, 1 - _TAIL])
+    reach = _FAR * (last - first)
+    return [max(low, first - reach), min(high, last + reach)]
 
 
 def _head(figure: Figure, table: Table) -> None:

@@ -47,7 +47,7 @@ class Progress:
         return sum(self.counts.get(status, 0) for status in bad)
 
     def __str__(self) -> str:
-        text = f"{self.done:,} of {self.total:,} simulations, {self.valid:,} valid"
+        text = f"{self.done:,} of {self.total:,}, {self.valid:,} valid"
         return text + (f", {self.failed:,} failed" if self.failed else "")
 
 
