@@ -5,7 +5,8 @@ import pytest
 
 from lanternfish import flows
 from lanternfish.core import Folder
-from lanternfish.inference.training import Pairs, Training, train, train_together
+from lanternfish.inference.objectives import Pairs
+from lanternfish.inference.training import Training, train, train_together
 
 SMALL = flows.Architecture("maf", layers=2, width=16, depth=1)
 SHORT = Training(batch=50, patience=3, cuts=2, max_epochs=25)
@@ -82,7 +83,7 @@ def test_progress_tells_each_epoch(start, pairs):
 
 
 def test_too_few_pairs(start, pairs):
-    few = Pairs(*(a[:5] for a in pairs))
+    few = Pairs(pairs.z[:5], pairs.c[:5], pairs.weight[:5])
     with pytest.raises(ValueError, match=r"^Expected at least 10 valid simulations.*got 5"):
         train(start, few, SHORT, seed=0)
 

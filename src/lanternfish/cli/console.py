@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import signal
+import warnings
 from collections.abc import Callable, Iterator
 
 import typer
@@ -53,7 +54,8 @@ def ending(debug: bool = False, kept: Callable[[], str] | None = None) -> Iterat
         kept: called when the user interrupts; says what is kept and how to go on.
     """
     try:
-        yield
+        with _warnings_said():
+            yield
     except (typer.Exit, typer.Abort):
         raise
     except KeyboardInterrupt:
@@ -69,6 +71,22 @@ def ending(debug: bool = False, kept: Callable[[], str] | None = None) -> Iterat
             raise
         _show(error)
         raise typer.Exit(MISTAKE if isinstance(error, Mistake) else FAILURE) from None
+
+
+@contextlib.contextmanager
+def _warnings_said() -> Iterator[None]:
+    """Warnings of ours are sentences for the user, not lines of code."""
+    shown = warnings.showwarning
+
+    def tell(message, category, filename, lineno, file=None, line=None) -> None:
+        if issubclass(category, UserWarning) and str(message).startswith("Expected"):
+            say(f"Careful: {message}", "yellow")
+        else:
+            shown(message, category, filename, lineno, file, line)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = tell
+        yield
 
 
 def load_science() -> None:

@@ -146,8 +146,34 @@ def _done(run: Run, folder: Path) -> list[tuple[str, str]]:
         ("method", f"{method}, {many}"),
         *_density(run),
         ("simulations", f"{len(simulations):,}, {_percent(valid)} of them valid"),
+        *[("rounds", note) for note in _notes(run)],
         ("time", total),
     ]
+
+
+def _notes(run: Run) -> list[str]:
+    """What a reader should know of how the rounds went, one sentence each."""
+    notes, rounds = [], _rounds(run)
+    for number, entry in enumerate(rounds, start=1):
+        if entry.get("far"):
+            notes.append(entry["far"])
+        if entry.get("reverted"):
+            notes.append(
+                f"round {number} made the posterior worse on simulations held out "
+                f"({entry['gain']:.2f} nats), so the one before was kept"
+            )
+        if entry.get("collapsed"):
+            notes.append(
+                f"round {number} left too few valid simulations to learn from in its region, so "
+                "the posterior before was kept: give each round more simulations"
+            )
+    planned = run.method.get("rounds", len(rounds))
+    if len(rounds) < planned:
+        notes.append(
+            f"{len(rounds)} of {planned}: further ones brought nothing more, so the last took all "
+            "that was left of the budget"
+        )
+    return notes
 
 
 def _density(run: Run) -> list[tuple[str, str]]:
@@ -234,7 +260,7 @@ def _steps(run: Run, folder: Path, constraints: Sequence[Constraint]) -> list[st
 
 
 def _more_simulations(run: Run, folder: Path) -> str:
-    now = int(run.method.get("simulations", len(run.simulations)))
+    now = int(run.method.get("simulations") or len(run.simulations))
     more = MORE * now
     wide = " makes the posterior better" if now else ""
     if run.model.get("name") == "stg" and _target_name(run.target, folder) == "prep_845_082":

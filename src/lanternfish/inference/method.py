@@ -6,6 +6,7 @@ round simulates, learns where simulations are valid, and trains.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import ClassVar
@@ -15,11 +16,15 @@ import numpy as np
 from lanternfish import flows
 from lanternfish.core import Folder, Simulations
 from lanternfish.core.seeds import stream
+from lanternfish.inference.budget import affordable
+from lanternfish.inference.objectives import Pairs
 from lanternfish.inference.progress import Progress, Stage
-from lanternfish.inference.rounds import Study, unbounded
-from lanternfish.inference.training import Pairs, Training, train_together
+from lanternfish.inference.rounds import Study, far_off, unbounded
+from lanternfish.inference.training import Training, train_together
 from lanternfish.inference.validity import Validity, learn_validity
 from lanternfish.simulation import simulate
+
+_SIMULATIONS = 10_000
 
 
 @dataclass(frozen=True)
@@ -27,18 +32,20 @@ class SequentialMethod:
     """A budget over rounds, a density and its training.
 
     Args:
-        simulations: budget over all rounds.
+        simulations: budget over all rounds; 10,000 where neither this nor minutes are given.
+        minutes: budget in wall time instead, about: a pilot decides how many simulations fit.
         rounds: how many; the first simulates from the prior.
         density: a kind of ``flows.Architecture`` by name, or an architecture.
         training: settings of the training loop.
         first_round: share of the budget that the first of several rounds gets.
     """
 
-    simulations: int = 10_000
+    simulations: int | None = None
     rounds: int = 1
     density: str | flows.Architecture | None = None
     training: Training = field(default_factory=Training)
     first_round: float | None = None
+    minutes: float | None = None
 
     name: ClassVar[str]
     layers: ClassVar[int] = 5  # of a density that is given by name
@@ -46,7 +53,17 @@ class SequentialMethod:
     def __post_init__(self) -> None:
         if self.rounds < 1:
             raise ValueError(f"Expected rounds of at least 1; got {self.rounds}.")
-        if self.simulations < 10 * self.rounds:
+        if self.minutes is None and self.simulations is None:
+            object.__setattr__(self, "simulations", _SIMULATIONS)
+        if self.minutes is not None:
+            if self.simulations is not None:
+                raise ValueError(
+                    f"Expected simulations or minutes; got both, {self.simulations} and "
+                    f"{self.minutes}: leave one out."
+                )
+            if not self.minutes > 0:
+                raise ValueError(f"Expected minutes above 0; got {self.minutes}.")
+        elif (self.simulations or 0) < 10 * self.rounds:
             raise ValueError(
                 f"Expected at least 10 simulations a round, {10 * self.rounds} in all; "
                 f"got {self.simulations}."
@@ -62,14 +79,20 @@ class SequentialMethod:
             return self.density
         return flows.Architecture(kind=self.density, layers=self.layers)  # type: ignore[arg-type]
 
-    @property
-    def budgets(self) -> list[int]:
-        """Simulations of each round: the first gets its share, the others equal ones."""
+    def budgets(self, simulations: int) -> list[int]:
+        """So many simulations over the rounds: the first gets its share, the others equal ones."""
         if self.rounds == 1:
-            return [self.simulations]
-        first = round(self.simulations * (self.first_round or 1 / self.rounds))
-        edges = np.linspace(first, self.simulations, self.rounds).round().astype(int)
+            return [simulations]
+        first = round(simulations * (self.first_round or 1 / self.rounds))
+        edges = np.linspace(first, simulations, self.rounds).round().astype(int)
         return [first, *np.diff(edges).tolist()]
+
+    def planned(self, study: Study) -> list[int]:
+        """Simulations of each round of a study."""
+        if self.minutes is not None:
+            return self.budgets(affordable(study, self.minutes, self.rounds))
+        assert self.simulations is not None  # see __post_init__
+        return self.budgets(self.simulations)
 
     def describe(self) -> dict:
         """Hyperparameters, for the paper trail."""
@@ -82,9 +105,19 @@ class Rounds:
     def __init__(self, method: SequentialMethod, study: Study) -> None:
         self.study = study
         self.training = method.training
-        self.budgets = method.budgets
+        self.budgets = method.planned(study)
         self.simulations = Simulations.empty(study.model.parameters, study.model.statistics)
         self.history: list[dict] = []
+
+    @property
+    def over(self) -> bool:
+        """Whether the whole budget is spent."""
+        return len(self.history) == len(self.budgets)
+
+    def spend_the_rest(self) -> None:
+        """Make one last round of all that are left."""
+        done = len(self.history)
+        self.budgets[done:] = [sum(self.budgets[done:])]
 
     def simulate(self, number: int, proposal=None) -> None:
         """Simulate a round, from the prior or from proposals, and add it to the history."""
@@ -143,6 +176,13 @@ class Rounds:
             seed=self.seed("val", number), checkpoint=self._part("validity", number),
             tell=lambda epoch: self.study.tell(Progress.of_training(stage, epoch)),
         )  # fmt: skip
+
+    def say_if_far(self) -> None:
+        """Warn, and note, that the target lies far outside of the first round's simulations."""
+        far = far_off(self.study.target, self.simulations)
+        if far is not None:
+            self.history[0]["far"] = far
+            warnings.warn(far, stacklevel=4)
 
     def stage(self, what: str, number: int) -> Stage:
         """The name of a part of a round, for progress."""

@@ -27,10 +27,11 @@ from lanternfish.core.seeds import mix
 from lanternfish.inference.method import Rounds, SequentialMethod
 from lanternfish.inference.nle_posterior import Likelihood, NLEPosterior
 from lanternfish.inference.npe_posterior import NPEPosterior
+from lanternfish.inference.objectives import Pairs
 from lanternfish.inference.progress import Progress
 from lanternfish.inference.rounds import Fitted, Study, training_pairs, unbounded
 from lanternfish.inference.scores import as_scores
-from lanternfish.inference.training import Pairs, Training
+from lanternfish.inference.training import Training
 
 _STEPS, _STEPS_A_DIMENSION = 50, 3  # of a chain from a sample of the round before
 _POOL = 2_048
@@ -41,14 +42,15 @@ class NLE(SequentialMethod):
     """Sequential neural likelihood estimation.
 
     Args:
-        simulations: budget over all rounds.
+        simulations: budget over all rounds; 10,000 where neither this nor minutes are given.
+        minutes: budget in wall time instead, about: a pilot decides how many simulations fit.
         rounds: how many; the first simulates from the prior.
         density: ``"maf"``, ``"spline"`` or a ``flows.Architecture``, of x given theta.
         training: settings of the training loop.
         first_round: share of the budget that the first round gets.
 
     >>> import lanternfish as lf
-    >>> lf.NLE(simulations=40_000, rounds=6, first_round=0.75).budgets
+    >>> lf.NLE(simulations=40_000, rounds=6, first_round=0.75).budgets(40_000)
     [30000, 2000, 2000, 2000, 2000, 2000]
     """
 
@@ -84,6 +86,7 @@ class NLE(SequentialMethod):
             rounds.simulate(number, proposal)
             if number == 1:
                 scout = _scout(rounds)
+                rounds.say_if_far()
                 proposal = _Scouting(scout)
                 starts = unbounded(study.model, scout.sample(_POOL, seed=0).array)
             if number > 1 or self.rounds == 1:

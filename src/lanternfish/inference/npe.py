@@ -4,9 +4,15 @@ A conditional flow q is fitted to simulated pairs,
 
     minimise  - E_{p(theta) p(x | theta)} log q(theta | x),
 
-whose minimum is the posterior for every x. With several rounds, each further round simulates from
-the prior restricted to where the last posterior may be (``truncation``); the loss stays the same,
-over the simulations of all rounds that lie there.
+whose minimum is the posterior for every x. With several rounds, each further round simulates where
+the last posterior may be:
+
+    truncated  from the prior restricted to a region that holds the posterior (``truncation``); the
+               loss stays the same, over the simulations of all rounds that lie there;
+    posterior  from the posterior itself, with the atomic loss (``atomic``).
+
+A round that makes the posterior worse on held-out pairs is not followed (``judge``), and when
+rounds bring nothing more, what is left of the budget goes into one last round.
 
 Only valid simulations are trained on: q then learns p(theta | x, valid), which for an x that was
 measured, and so is valid, is the posterior. Simulations that lack some of their statistics may be
@@ -20,18 +26,33 @@ their shapes and trained with it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
+
+import jax
+import numpy as np
 
 from lanternfish import flows
+from lanternfish.inference.atomic import PosteriorProposal, with_atoms
+from lanternfish.inference.judge import gain
 from lanternfish.inference.method import Rounds, SequentialMethod
 from lanternfish.inference.npe_posterior import NPEPosterior
+from lanternfish.inference.objectives import Pairs
 from lanternfish.inference.progress import Progress
 from lanternfish.inference.race import AUTOREGRESSIVE, SPLINE, race
-from lanternfish.inference.rounds import Fitted, Study, layout_of, training_pairs
-from lanternfish.inference.training import Pairs
+from lanternfish.inference.rounds import (
+    Fitted,
+    Study,
+    layout_of,
+    too_few,
+    trained_on,
+    training_pairs,
+)
+from lanternfish.inference.training import split
 from lanternfish.inference.truncation import TruncatedPrior
 
 _MEMBERS, _FEW = 3, 20_000  # of an ensemble, where there are fewer pairs than these
+_PROPOSALS = ("truncated", "posterior")
+_SETTLED = 0.8  # share of a round's draws that the next cut keeps, above which cuts bring nothing
 
 
 @dataclass(frozen=True)
@@ -39,7 +60,8 @@ class NPE(SequentialMethod):
     """Neural posterior estimation.
 
     Args:
-        simulations: budget over all rounds.
+        simulations: budget over all rounds; 10,000 where neither this nor minutes are given.
+        minutes: budget in wall time instead, about: a pilot decides how many simulations fit.
         rounds: 1 trains a posterior for any observation (amortised); more spend the later
             simulations where the posterior for this observation may be.
         density: ``"spline"``, ``"autoregressive"``, ``"maf"``, ``"mixture"`` or a
@@ -47,6 +69,7 @@ class NPE(SequentialMethod):
             density (raw data take the first).
         training: settings of the training loop.
         first_round: share of the budget that the first of several rounds gets.
+        proposal: where further rounds simulate: ``"truncated"``, or ``"posterior"`` (APT).
         epsilon: share of the posterior that a truncated proposal may lose.
         masked: whether simulations that lack some of their statistics (NaN) are trained on; None:
             where they are 5 to 90 % of those that have any.
@@ -59,6 +82,7 @@ class NPE(SequentialMethod):
     """
 
     density: str | flows.Architecture | None = None
+    proposal: str = "truncated"
     epsilon: float = 1e-3
     masked: bool | None = None
     members: int | None = None
@@ -67,6 +91,10 @@ class NPE(SequentialMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.proposal not in _PROPOSALS:
+            raise ValueError(
+                f"Expected proposal of {' or '.join(_PROPOSALS)}; got {self.proposal!r}."
+            )
         if not 0 < self.epsilon < 0.5:
             raise ValueError(f"Expected epsilon between 0 and 0.5; got {self.epsilon}.")
         if self.members is not None and self.members < 1:
@@ -74,33 +102,62 @@ class NPE(SequentialMethod):
 
     def fit(self, study: Study) -> Fitted:
         """Run all rounds of a study."""
-        rounds, posterior, region = Rounds(self, study), None, None
-        for number in range(1, self.rounds + 1):
+        rounds, posterior, proposal = Rounds(self, study), None, None
+        while not rounds.over:
+            number = len(rounds.history) + 1
             if posterior is not None:
-                region = TruncatedPrior(posterior, self.epsilon, rounds.seed("cut", number))
-            rounds.simulate(number, region)
-            chosen = self.architecture if posterior is None else posterior.architecture
-            posterior = self._learn(rounds, number, region, chosen)
-        assert posterior is not None  # rounds is at least 1
+                proposal = self._proposal(rounds, number, posterior)
+            rounds.simulate(number, proposal)
+            found = self._learn(rounds, number, proposal, posterior)
+            if number == 1:
+                rounds.say_if_far()
+            posterior = self._better(rounds, posterior, found)
+        assert posterior is not None  # the first round gives one, or raises
         return Fitted(posterior, rounds.simulations, {"rounds": rounds.history})
 
-    def _learn(self, rounds: Rounds, number: int, region, chosen) -> NPEPosterior:
-        """The posterior of a round; without a chosen architecture, a race chooses one."""
-        study, inside = rounds.study, rounds.simulations
-        if region is not None:
-            inside = inside[region.holds(inside.theta.array)]
+    def _proposal(self, rounds: Rounds, number: int, posterior: NPEPosterior):
+        """Where the next round simulates; all that is left, where rounds bring nothing more."""
+        entry = rounds.history[-1]
+        settled = entry.get("settled", False)
+        if self.proposal == "posterior":
+            proposal = PosteriorProposal(posterior)
+        else:
+            proposal = TruncatedPrior(posterior, self.epsilon, rounds.seed("cut", number))
+            newest = rounds.simulations.theta.array[-entry["simulations"] :]
+            entry["share_kept"] = float(proposal.holds(newest).mean())
+            settled = settled and entry["share_kept"] > _SETTLED
+        if settled:
+            rounds.spend_the_rest()
+        return proposal
+
+    def _learn(self, rounds: Rounds, number: int, proposal, before) -> _Learned | None:
+        """The posterior of a round; None where a later one has too few simulations to learn from.
+
+        Without an architecture, given or of the posterior before, a race chooses one.
+        """
+        study, sims = rounds.study, rounds.simulations
+        rows = np.arange(len(sims))
+        if isinstance(proposal, TruncatedPrior):
+            rows = rows[proposal.holds(sims.theta.array)]
+        if before is not None and too_few(sims[rows]):
+            return None
         study.tell(Progress(rounds.stage("train", number), 0.0, None, "preparing"))
-        pairs = training_pairs(study.model, inside, self.masked)
+        pairs = training_pairs(study.model, sims[rows], self.masked)
+        rows = rows[trained_on(sims[rows], self.masked)]
+        if isinstance(proposal, PosteriorProposal):
+            first = rows < rounds.history[0]["simulations"]
+            pairs = with_atoms(study.model.prior, pairs, first)
         layout = layout_of(study.model.statistics)
 
         def build(architecture: flows.Architecture, seed: int) -> flows.ConditionalFlow:
             return flows.build(seed, architecture, pairs.z, pairs.c, layout)
 
+        chosen = self.architecture if before is None else before.architecture
         if chosen is None:
             chosen = self._choose(rounds, number, pairs, build)
         several = self.density is None and len(pairs.z) < _FEW
         seeds = rounds.member_seeds(number, self.members or (_MEMBERS if several else 1))
-        return NPEPosterior(
+        posterior = NPEPosterior(
             prior=study.model.prior,
             statistics=study.model.statistics,
             observation=study.target,
@@ -109,6 +166,26 @@ class NPE(SequentialMethod):
             amortised=self.rounds == 1,
             validity=rounds.validity(number),
         )
+        return _Learned(posterior, pairs, rows)
+
+    def _better(self, rounds: Rounds, before, found: _Learned | None) -> NPEPosterior:
+        """The newer posterior, unless the older one is better beyond chance."""
+        entry = rounds.history[-1]
+        if found is None:
+            entry.update(collapsed=True, settled=True)
+            return before
+        if before is None:
+            return found.posterior
+        seed = rounds.seed("fit", len(rounds.history))
+        held, _ = split(len(found.rows), self.training.held_out, seed)
+        held = held[found.rows[held] >= len(rounds.simulations) - entry["simulations"]]
+        unseen = jax.tree.map(lambda a: np.asarray(a)[held], found.pairs)
+        judged = gain(before.flow, found.posterior.flow, unseen)
+        if judged is None:
+            return found.posterior
+        entry.update(gain=judged.mean, gain_error=judged.error, settled=judged.small)
+        entry["reverted"] = judged.worse
+        return before if judged.worse else found.posterior
 
     def _choose(self, rounds: Rounds, number: int, pairs: Pairs, build) -> flows.Architecture:
         study, stage = rounds.study, rounds.stage("race", number)
@@ -122,3 +199,11 @@ class NPE(SequentialMethod):
         )  # fmt: skip
         rounds.history[-1]["race"] = losses
         return chosen
+
+
+class _Learned(NamedTuple):
+    """Of a round: its posterior, the pairs it was learned from, and which simulations they are."""
+
+    posterior: NPEPosterior
+    pairs: Pairs
+    rows: np.ndarray

@@ -107,13 +107,14 @@ class NPEPosterior(Posterior):
 
     def _draw(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """n draws of the flow, and whether each lies where simulations are valid."""
-        return self._draw_seeded(mix(np.uint64(seed) + np.arange(n, dtype=np.uint64)))
+        return self.draws_at(mix(np.uint64(seed) + np.arange(n, dtype=np.uint64)))
 
     def draw_at(self, seeds: np.ndarray) -> np.ndarray:
         """One draw of the flow for each seed (n,) uint64; shape (n, d)."""
-        return self._draw_seeded(seeds)[0]
+        return self.draws_at(seeds)[0]
 
-    def _draw_seeded(self, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def draws_at(self, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """One draw for each seed (n,), shape (n, d), and whether it is where simulations live."""
         n = len(seeds)
         block = min(_BLOCK, 1 << max(6, (n - 1).bit_length()))
         parts = (self.ready, self.validity, Constant(self.prior), self.x)

@@ -14,7 +14,8 @@ from dataclasses import replace
 import numpy as np
 
 from lanternfish import flows
-from lanternfish.inference.training import Epoch, Pairs, Training, train
+from lanternfish.inference.objectives import Pairs
+from lanternfish.inference.training import Epoch, Training, train
 
 SPLINE = flows.Architecture("spline")
 AUTOREGRESSIVE = flows.Architecture("autoregressive", layers=3, depth=1)

@@ -13,10 +13,11 @@ import numpy as np
 from lanternfish import flows
 from lanternfish.core import Column, Folder, Model, Observation, Posterior, Simulations, Status
 from lanternfish.core.columns import known_by_column
+from lanternfish.inference.objectives import Pairs
 from lanternfish.inference.progress import Progress
-from lanternfish.inference.training import Pairs
 
 _FEWEST = 50  # valid simulations that a first posterior is worth building on
+_FAR = 0.5  # of the range of simulations
 _WORTH = (0.05, 0.9)  # share of rows that lack statistics for which they are trained on
 
 
@@ -56,17 +57,14 @@ def training_pairs(model: Model, simulations: Simulations, masked: bool | None =
     Raises:
         ValueError: if too few are valid, or a statistic never varies.
     """
-    valid = int(simulations.valid.sum())
-    if valid < _FEWEST:
+    if too_few(simulations):
+        valid = int(simulations.valid.sum())
         raise ValueError(
             f"Expected at least {_FEWEST} valid simulations to learn from; got {valid}: "
             f"{simulations.report()} Raise the number of simulations, or narrow the prior to where "
             "the model gives finite statistics."
         )
-    partial = partly_known(simulations)
-    if masked is None:
-        masked = worth_masking(valid, int(partial.sum()))
-    kept = simulations[simulations.valid | (partial & masked)]
+    kept = simulations[trained_on(simulations, masked)]
     x = np.where(np.isfinite(kept.x.array), kept.x.array, np.nan)
     whole = kept.x[kept.valid]
     constant = [c.name for c in kept.x.columns if _never_varies(whole[c.name])]
@@ -76,6 +74,19 @@ def training_pairs(model: Model, simulations: Simulations, masked: bool | None =
             f"{', '.join(constant)} constant: leave them out of the model and the observation."
         )
     return Pairs(unbounded(model, kept.theta.array), x, kept.weight)
+
+
+def too_few(simulations: Simulations) -> bool:
+    """Whether so few are valid that no posterior can be learned from them."""
+    return int(simulations.valid.sum()) < _FEWEST
+
+
+def trained_on(simulations: Simulations, masked: bool | None) -> np.ndarray:
+    """Rows to train on, (n,) of bool: the valid ones, and with ``masked`` those partly known."""
+    partial = partly_known(simulations)
+    if masked is None:
+        masked = worth_masking(int(simulations.valid.sum()), int(partial.sum()))
+    return simulations.valid | (partial & masked)
 
 
 def partly_known(simulations: Simulations) -> np.ndarray:
@@ -107,3 +118,25 @@ def unbounded(model: Model, theta: np.ndarray) -> np.ndarray:
     padded = np.concatenate([theta, np.repeat(theta[:1], -len(theta) % size, axis=0)])
     chunks = [np.asarray(inverse(jnp.asarray(c))) for c in np.split(padded, len(padded) // size)]
     return np.concatenate(chunks)[: len(theta)]
+
+
+def far_off(target: Observation, simulations: Simulations) -> str | None:
+    """One sentence on statistics of an observation far outside of all simulations, if any are.
+
+    Far: beyond the range of the valid simulations by more than ``_FAR`` of that range.
+    """
+    x, far = simulations.x[simulations.valid], []
+    for column in x.columns:
+        if column.is_array:
+            continue
+        low, high = float(np.min(x[column.name])), float(np.max(x[column.name]))
+        value, reach = float(target[column.name]), _FAR * (high - low)
+        if not low - reach <= value <= high + reach:
+            far.append(f"{column.name} of {value:.4g} (simulated: {low:.4g} to {high:.4g})")
+    if not far:
+        return None
+    return (
+        f"Expected an observation that the model can produce; got {', '.join(far)}, far outside "
+        f"all {len(x):,} valid simulations of the prior: the posterior is extrapolation there. "
+        "Check the units, widen the prior, or mend the model."
+    )

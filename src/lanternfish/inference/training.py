@@ -1,8 +1,10 @@
 """One compiled training loop.
 
-Maximum likelihood of a conditional density q over pairs (z_i, c_i) with weights w_i:
+A conditional density q is fitted to pairs (z_i, c_i) with weights w_i:
 
-    minimise  - sum_i w_i log q(z_i | c_i) / sum_i w_i
+    minimise  sum_i w_i loss_i / sum_i w_i
+
+where the loss of a pair is - log q(z_i | c_i) or the atomic one (see ``objectives``).
 
 One epoch - shuffle, all minibatches (``lax.fori_loop``), validation, the decision about early
 stopping - is one compiled program whose state goes in and comes out. The host only reads the
@@ -32,6 +34,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 from lanternfish.core import Folder
+from lanternfish.inference.objectives import Pairs, losses
 
 _WIDE = 512  # numbers of a condition above which it is raw data
 Curves = dict[str, list[float]]
@@ -79,14 +82,6 @@ class Training:
         """The settings with the batch decided."""
         batch = self.batch or int(np.clip(n // _BATCHES, _FEWEST_BATCH, _BATCH))
         return replace(self, batch=batch)
-
-
-class Pairs(NamedTuple):
-    """Training pairs: z (n, d), c (n, k), weight (n,)."""
-
-    z: Any
-    c: Any
-    weight: Any
 
 
 class State(NamedTuple):
@@ -195,7 +190,7 @@ class _Loop:
             )
         self.settings = settings.for_pairs(len(pairs.z))
         self.models = [_Parts.of(model) for model in models]
-        held, kept = _split(len(pairs.z), settings.held_out, seeds[0])
+        held, kept = split(len(pairs.z), settings.held_out, seeds[0])
         self.data = _Data(_pad(pairs, kept), _pad(pairs, held), jnp.asarray(len(kept)))
         arrays = [parts.arrays for parts in self.models]
         self.each = _stack(arrays), jnp.stack([jr.key(seed % 2**32) for seed in seeds])
@@ -258,7 +253,8 @@ class _Data(NamedTuple):
     n_train: Array
 
 
-def _split(n: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def split(n: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to hold out and rows to train on, of n."""
     order = np.random.default_rng(seed).permutation(n)
     cut = max(1, round(share * n))
     return order[:cut], order[cut:]
@@ -269,8 +265,8 @@ def _pad(pairs: Pairs, rows: np.ndarray) -> Pairs:
     size = 1 << max(8, int(len(rows) - 1).bit_length())
     filled = np.concatenate([rows, np.full(size - len(rows), rows[0])])
     weight = np.where(np.arange(size) < len(rows), pairs.weight[filled], 0.0)
-    z, c = pairs.z[filled], pairs.c[filled]
-    return Pairs(*(jnp.asarray(a, jnp.float32) for a in (z, c, weight)))
+    padded = jax.tree.map(lambda a: jnp.asarray(np.asarray(a)[filled], jnp.float32), pairs)
+    return padded._replace(weight=jnp.asarray(weight, jnp.float32))
 
 
 def _optimiser(settings: Training) -> optax.GradientTransformation:
@@ -310,8 +306,8 @@ def _epoch(parts: _Parts, data: _Data, settings: Training, key: Array, state: St
 
     def total(trained, pairs: Pairs) -> Array:
         model = paramax.unwrap(parts.model(trained))
-        losses = -jax.vmap(model.log_prob)(pairs.z, pairs.c)
-        return jnp.sum(jnp.where(pairs.weight > 0, pairs.weight * losses, 0.0))
+        each = losses(model, pairs)
+        return jnp.sum(jnp.where(pairs.weight > 0, pairs.weight * each, 0.0))
 
     def step(params, moments, pairs, rate):
         mean = jnp.maximum(jnp.sum(pairs.weight), 1e-12)
@@ -326,18 +322,18 @@ def _epoch(parts: _Parts, data: _Data, settings: Training, key: Array, state: St
     batches = jnp.maximum(data.n_train // batch, 1)
 
     def body(i, carry):
-        params, moments, losses = carry
+        params, moments, sums = carry
         rows = jax.lax.dynamic_slice(order, (i * batch,), (batch,))
-        pairs = Pairs(*(a[rows] for a in data.train))
+        pairs = jax.tree.map(lambda a: a[rows], data.train)
         first = jnp.where(state.epoch == 0, (i + 1) / batches, 1.0)
         params, moments, loss = step(params, moments, pairs, rate * first)
-        return params, moments, losses + loss
+        return params, moments, sums + loss
 
     carry = (state.params, state.moments, jnp.zeros(()))
-    params, moments, losses = jax.lax.fori_loop(0, batches, body, carry)
+    params, moments, sums = jax.lax.fori_loop(0, batches, body, carry)
     held = _in_chunks(total, parts.unravel(params), data.held)
     held = held / jnp.maximum(jnp.sum(data.held.weight), 1e-12)
-    return _decide(state, params, moments, losses / batches, held, settings)
+    return _decide(state, params, moments, sums / batches, held, settings)
 
 
 def _in_chunks(total, params, pairs: Pairs) -> Array:

@@ -23,7 +23,8 @@ from jaxtyping import Array
 
 from lanternfish.core import Folder
 from lanternfish.flows.networks import ResidualNetwork
-from lanternfish.inference.training import Epoch, Pairs, Training, train
+from lanternfish.inference.objectives import Pairs
+from lanternfish.inference.training import Epoch, Training, train
 
 _FEWEST = 50  # valid, and invalid, simulations below which no region is learned
 _KEPT = 0.2  # share of the simulations that the classifier does not see

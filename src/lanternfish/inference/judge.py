@@ -1,0 +1,64 @@
+"""Whether a round made the posterior better: held-out pairs decide, which neither had learned from.
+
+The pairs are those of the newest round that its training held out: the older posterior has never
+seen them. What counts is the difference of the two losses, pair by pair:
+
+    gain = mean_i [ loss_old(z_i, c_i) - loss_new(z_i, c_i) ],    with its standard error, in nats.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import numpy as np
+import paramax
+from jaxtyping import Array
+
+from lanternfish.inference.objectives import Pairs, losses
+
+_SURE = 2.0  # standard errors that tell a difference from chance
+_SMALL = 0.02  # nats: less is no progress
+_FEWEST = 10  # pairs below which nothing is judged
+
+
+class Gain(NamedTuple):
+    """How much likelier the newer posterior makes what it has not seen, in nats a pair."""
+
+    mean: float
+    error: float
+
+    @property
+    def worse(self) -> bool:
+        """Whether the older posterior is the better one, beyond chance."""
+        return self.mean < -_SURE * self.error
+
+    @property
+    def small(self) -> bool:
+        """Whether there was no progress beyond chance worth the name."""
+        return self.mean < max(_SURE * self.error, _SMALL)
+
+
+def gain(older, newer, pairs: Pairs) -> Gain | None:
+    """Compare two flows on pairs that neither has learned from; None where they are too few."""
+    whole = np.isfinite(np.asarray(pairs.c)).all(axis=1)
+    if whole.sum() < _FEWEST:
+        return None
+    kept = jax.tree.map(lambda a: np.asarray(a, np.float32)[whole], pairs)
+    before, after = (np.asarray(_losses(flow, kept), np.float64) for flow in (older, newer))
+    return of_losses(before, after, np.asarray(kept.weight, np.float64))
+
+
+def of_losses(before: np.ndarray, after: np.ndarray, weight: np.ndarray) -> Gain:
+    """The gain of losses (n,) with weights (n,); losses that are not finite count as 50 nats."""
+    before, after = (np.nan_to_num(a, nan=50.0, posinf=50.0) for a in (before, after))
+    share = weight / weight.sum()
+    difference = before - after
+    mean = float(share @ difference)
+    return Gain(mean, float(np.sqrt(np.sum(share**2 * (difference - mean) ** 2))))
+
+
+@eqx.filter_jit
+def _losses(flow, pairs: Pairs) -> Array:
+    return losses(paramax.unwrap(flow), pairs)
