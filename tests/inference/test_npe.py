@@ -107,10 +107,22 @@ def test_nothing_leaks_and_nothing_is_lost(edge_run):
     assert posterior.log_prob([[1.5, 1.0]])[0] == -np.inf
 
 
-def test_proposals_are_the_prior_inside_the_region(edge_run):
-    """Truncated proposals against rejection from the prior, which shares no code with them."""
-    posterior = edge_run[0].posterior
+def truncated(posterior, by):
+    """A region; for rejection a wide one, of a tenth of the prior."""
     proposal = TruncatedPrior(posterior, epsilon=0.01, seed=0)
+    if by == "rejection":
+        ratios = proposal.log_ratio(posterior.prior.sample(8_192, seed=8).array)
+        proposal.threshold, proposal.share = float(np.quantile(ratios, 0.9)), 0.1
+    else:
+        assert proposal.share < 0.02
+    return proposal
+
+
+@pytest.mark.parametrize("by", ["rejection", "chains"])
+def test_proposals_are_the_prior_inside_the_region(edge_run, by):
+    """Truncated proposals against plain rejection from draws of the prior's own sampler."""
+    posterior = edge_run[0].posterior
+    proposal = truncated(posterior, by)
     seeds = np.arange(4_000, dtype=np.uint64)
     drawn = proposal(seeds)
     assert np.mean(proposal.log_ratio(drawn) > proposal.threshold) > 0.999
@@ -125,8 +137,9 @@ def test_proposals_are_the_prior_inside_the_region(edge_run):
         np.testing.assert_allclose(reached, [0.1, 0.5, 0.9], atol=5 * error)
 
 
-def test_a_proposal_depends_on_its_seed_alone(edge_run):
-    proposal = TruncatedPrior(edge_run[0].posterior, epsilon=0.01, seed=0)
+@pytest.mark.parametrize("by", ["rejection", "chains"])
+def test_a_proposal_depends_on_its_seed_alone(edge_run, by):
+    proposal = truncated(edge_run[0].posterior, by)
     seeds = np.array([7, 8, 9, 10], np.uint64)
     assert np.array_equal(proposal(seeds)[2:], proposal(seeds[2:]))
 

@@ -11,8 +11,10 @@ R, the next round trains with the first round's loss, on the simulations of all 
 R: they are draws from the prior there, and what lies outside would only widen the scales that the
 flow has to cover.
 
-Rejection from the prior wastes 99.9 % and more of its draws in 31 dimensions. Here the restricted
-prior is reached by elliptical slice sampling (see ``chains``) from draws of q inside R.
+Where R holds more than a fiftieth of the prior, proposals are drawn from the prior until one lies
+in R, which is exact. Rejection would waste 99.9 % and more of its draws in 31 dimensions: there the
+restricted prior is reached by elliptical slice sampling (see ``chains``), from a draw of q inside R
+that is resampled from a few by p / q, and so starts near to it.
 """
 
 from __future__ import annotations
@@ -26,13 +28,19 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array
 
+from lanternfish.core import Prior
 from lanternfish.core.prior import key_data
+from lanternfish.core.seeds import mix, stream
 from lanternfish.inference.chains import beyond_normal, log_prior, walk
 from lanternfish.inference.npe_posterior import Constant, NPEPosterior
 
 _THRESHOLD_SAMPLES = 20_000
 _STEPS = 100  # a region may be much narrower along one direction than along another
 _BLOCK = 1024
+_ROWS = 8192  # whose density is evaluated at a time
+_WASTEFUL = 0.02  # share of the prior in the region below which rejection costs more than chains
+_PATIENCE = 20.0  # times the expected number of candidates, after which a chain takes over
+_STARTS = 64  # draws of q, of which one starts a chain
 
 
 class TruncatedPrior:
@@ -51,21 +59,58 @@ class TruncatedPrior:
         drawn = posterior.sample(_THRESHOLD_SAMPLES, seed=seed)
         ratios = self.log_ratio(drawn.array)
         self.threshold = float(np.quantile(ratios, epsilon))
+        candidates = posterior.prior.sample(_ROWS, seed=stream(seed, "candidates")).array
+        self.share = float(self._allows(candidates).mean())
 
     def log_ratio(self, theta: np.ndarray) -> np.ndarray:
         """log q(theta | x_o) - log p(theta), shape (n,)."""
-        values = [
-            np.asarray(_ratios(*self._parts, jnp.asarray(theta[i : i + 8192])))
-            for i in range(0, len(theta), 8192)
-        ]
-        return np.concatenate(values)
+        return self._in_rows(_ratios, *self._parts, theta=theta)
 
     def holds(self, theta: np.ndarray) -> np.ndarray:
         """Whether each of theta (n, d) lies in the region; shape (n,)."""
         return self.log_ratio(theta) > self.threshold
 
+    def _allows(self, theta: np.ndarray) -> np.ndarray:
+        """Whether each of theta (n, d) lies in the region, where simulations can be valid."""
+        given = (*self._parts, jnp.float32(self.threshold), self._validity)
+        return self._in_rows(_allowed, *given, theta=theta)
+
+    @staticmethod
+    def _in_rows(function, *given, theta: np.ndarray) -> np.ndarray:
+        """A function of rows of theta (n, d), in blocks of one compiled shape."""
+        blocks = range(0, len(theta), _ROWS)
+        shape = (_ROWS, theta.shape[1])
+        padded = [np.resize(theta[i : i + _ROWS], shape) for i in blocks]
+        values = [np.asarray(function(*given, jnp.asarray(block))) for block in padded]
+        return np.concatenate(values)[: len(theta)] if values else np.zeros(0)
+
     def __call__(self, seeds: np.ndarray) -> np.ndarray:
         """One draw for each seed (n,) uint64; shape (n, d)."""
+        if self.share < _WASTEFUL:
+            return self._by_chains(seeds)
+        theta, missing = self._by_rejection(np.asarray(seeds, np.uint64))
+        if len(missing):
+            theta[missing] = self._by_chains(seeds[missing])
+        return theta
+
+    def _by_rejection(self, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The first of each seed's candidates from the prior inside; and which seeds found none."""
+        prior = self.posterior.prior
+        theta, missing = np.zeros((len(seeds), len(prior))), np.arange(len(seeds))
+        each, tried = max(1, round(1 / self.share)), 0
+        while len(missing) and tried < _PATIENCE * each:
+            steps = np.arange(tried, tried + each, dtype=np.uint64)
+            with np.errstate(over="ignore"):
+                words = mix(mix(seeds[missing])[:, None] + steps)
+            candidates = prior.sample_at(words.ravel()).reshape(len(missing), each, -1)
+            inside = self._allows(candidates.reshape(-1, len(prior))).reshape(words.shape)
+            found = inside.any(axis=1)
+            first = candidates[np.arange(len(missing)), inside.argmax(axis=1)]
+            theta[missing[found]] = first[found]
+            missing, tried = missing[~found], tried + each
+        return theta, missing
+
+    def _by_chains(self, seeds: np.ndarray) -> np.ndarray:
         p, rows = self.posterior, []
         for start in range(0, len(seeds), _BLOCK):
             part = seeds[start : start + _BLOCK]
@@ -78,11 +123,26 @@ class TruncatedPrior:
 
 @eqx.filter_jit
 def _ratios(flow, constant: Constant, x: Array, theta: Array) -> Array:
-    def one(theta):
-        z, _ = constant.prior.bijection.inverse_and_log_det(theta)
-        return flow.log_prob(z, x) - log_prior(constant.prior, z)
+    inverse = constant.prior.bijection.inverse
+    return jax.vmap(lambda row: _ratio(flow, constant.prior, x, inverse(row)))(theta)
+
+
+@eqx.filter_jit
+def _allowed(flow, constant: Constant, x, threshold, validity, theta: Array) -> Array:
+    def one(row):
+        z = constant.prior.bijection.inverse(row)
+        return _inside(_ratio(flow, constant.prior, x, z), threshold, validity, z)
 
     return jax.vmap(one)(theta)
+
+
+def _ratio(flow, prior: Prior, x: Array, z: Array) -> Array:
+    return flow.log_prob(z, x) - log_prior(prior, z)
+
+
+def _inside(ratio: Array, threshold, validity, z: Array) -> Array:
+    inside = ratio > threshold
+    return inside if validity is None else inside & validity.allows(z)
 
 
 @eqx.filter_jit
@@ -91,22 +151,21 @@ def _chains(flow, constant: Constant, x, threshold, validity, words) -> Array:
 
     def log_likelihood(z: Array) -> Array:
         """Minus infinity outside the region; inside, what the prior has beyond N(0, I)."""
-        inside = flow.log_prob(z, x) - log_prior(prior, z) > threshold
-        if validity is not None:
-            inside &= validity.allows(z)
+        inside = _inside(_ratio(flow, prior, x, z), threshold, validity, z)
         return jnp.where(inside, beyond_normal(prior, z), -jnp.inf)
 
     def chain(word: Array) -> Array:
         key = jr.fold_in(jr.wrap_key_data(word, impl="threefry2x32"), 2)
         start_key, step_key = jr.split(key)
-        z = _inside_start(partial(flow.sample, c=x), log_likelihood, start_key)
+        z = start(start_key)
         return prior.bijection.transform(walk(log_likelihood, z, step_key, _STEPS))
 
+    def start(key: Array) -> Array:
+        """One of a few draws of q, resampled by p / q inside (the chance of none there is ~ 0)."""
+        draw_key, choice_key = jr.split(key)
+        z = jax.vmap(partial(flow.sample, c=x))(jr.split(draw_key, _STARTS))
+        ratios = jax.vmap(lambda row: _ratio(flow, prior, x, row))(z)
+        inside = jax.vmap(lambda ratio, row: _inside(ratio, threshold, validity, row))(ratios, z)
+        return z[jr.categorical(choice_key, jnp.where(inside, -ratios, -1e30))]
+
     return jax.vmap(chain)(words)
-
-
-def _inside_start(sample, log_likelihood, key: Array, tries: int = 32) -> Array:
-    """The first of a few draws that lies inside the region (the chance of none is next to 0)."""
-    z = jax.vmap(sample)(jr.split(key, tries))
-    inside = jax.vmap(log_likelihood)(z) > -jnp.inf
-    return z[jnp.argmax(inside)]
