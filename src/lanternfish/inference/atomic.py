@@ -1,4 +1,4 @@
-"""Rounds that simulate from the last posterior itself, and train by the atomic loss (APT, SNPE-C).
+"""Pairs for rounds that simulate from the last posterior itself (APT, SNPE-C).
 
 See ``objectives`` for the loss. Pairs of all rounds are trained on together: an atom may come from
 any of them (Greenberg, Nonnenmacher & Macke 2019). Bounded parameters need no correction for
@@ -7,8 +7,6 @@ leakage, as the density lives in the prior's unbounded space.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -16,31 +14,11 @@ import numpy as np
 from jaxtyping import Array
 
 from lanternfish.core import Prior
-from lanternfish.core.seeds import mix
 from lanternfish.inference.chains import log_prior
-from lanternfish.inference.npe_posterior import TRIES, Constant, NPEPosterior
+from lanternfish.inference.npe_posterior import Constant
 from lanternfish.inference.objectives import Atoms, Pairs
 
 _BLOCK = 8_192
-
-
-@dataclass(frozen=True)
-class PosteriorProposal:
-    """Draws from a learned posterior, one for each seed, where simulations can be valid."""
-
-    posterior: NPEPosterior
-
-    def __call__(self, seeds: np.ndarray) -> np.ndarray:
-        prior, seeds = self.posterior.prior, np.asarray(seeds, np.uint64)
-        theta = np.zeros((len(seeds), len(prior)))
-        missing = np.arange(len(seeds))
-        for attempt in range(TRIES):  # the last draw stays where all were dead
-            words = seeds[missing] if attempt == 0 else mix(seeds[missing] + np.uint64(attempt))
-            theta[missing], alive = self.posterior.draws_at(words)
-            missing = missing[~alive]
-            if not len(missing):
-                break
-        return np.clip(theta, prior.low, prior.high)
 
 
 def with_atoms(prior: Prior, pairs: Pairs, from_prior: np.ndarray) -> Pairs:

@@ -11,12 +11,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import equinox as eqx
-import jax
 import numpy as np
 import paramax
 from jaxtyping import Array
 
 from lanternfish.inference.objectives import Pairs, losses
+from lanternfish.inference.training import padded
 
 _SURE = 2.0  # standard errors that tell a difference from chance
 _SMALL = 0.02  # nats: less is no progress
@@ -40,18 +40,19 @@ class Gain(NamedTuple):
         return self.mean < max(_SURE * self.error, _SMALL)
 
 
-def gain(older, newer, pairs: Pairs) -> Gain | None:
-    """Compare two flows on pairs that neither has learned from; None where they are too few."""
-    whole = np.isfinite(np.asarray(pairs.c)).all(axis=1)
-    if whole.sum() < _FEWEST:
+def gain(older, newer, pairs: Pairs, rows: np.ndarray) -> Gain | None:
+    """Compare two flows on the rows of pairs that neither learned from; None if too few."""
+    rows = rows[np.isfinite(np.asarray(pairs.c)[rows]).all(axis=1)]
+    if len(rows) < _FEWEST:
         return None
-    kept = jax.tree.map(lambda a: np.asarray(a, np.float32)[whole], pairs)
-    before, after = (np.asarray(_losses(flow, kept), np.float64) for flow in (older, newer))
-    return of_losses(before, after, np.asarray(kept.weight, np.float64))
+    unseen = padded(pairs, rows)  # to a few shapes, which rounds share
+    before, after = (np.asarray(_losses(flow, unseen))[: len(rows)] for flow in (older, newer))
+    return of_losses(before, after, np.asarray(pairs.weight)[rows])
 
 
 def of_losses(before: np.ndarray, after: np.ndarray, weight: np.ndarray) -> Gain:
     """The gain of losses (n,) with weights (n,); losses that are not finite count as 50 nats."""
+    before, after, weight = (np.asarray(a, np.float64) for a in (before, after, weight))
     before, after = (np.nan_to_num(a, nan=50.0, posinf=50.0) for a in (before, after))
     share = weight / weight.sum()
     difference = before - after

@@ -87,7 +87,7 @@ class NLE(SequentialMethod):
             if number == 1:
                 scout = _scout(rounds)
                 rounds.say_if_far()
-                proposal = _Scouting(scout)
+                proposal = scout.sample_at
                 starts = unbounded(study.model, scout.sample(_POOL, seed=0).array)
             if number > 1 or self.rounds == 1:
                 posterior = self._learn(rounds, number, starts)
@@ -138,16 +138,6 @@ def _pool(rounds: Rounds, number: int, posterior: NLEPosterior) -> np.ndarray:
     starts = np.resize(starts, (_POOL, starts.shape[1]))
     steps = _STEPS + _STEPS_A_DIMENSION * starts.shape[1]
     return posterior.chains(starts, seeds, steps=steps, tell=tell)
-
-
-@dataclass(frozen=True)
-class _Scouting:
-    """Proposals from the linear Gaussian posterior: one draw for each seed."""
-
-    scout: NPEPosterior
-
-    def __call__(self, seeds: np.ndarray) -> np.ndarray:
-        return np.clip(self.scout.draw_at(seeds), self.scout.prior.low, self.scout.prior.high)
 
 
 @dataclass(frozen=True)

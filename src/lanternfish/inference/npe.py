@@ -28,11 +28,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
-import jax
 import numpy as np
 
 from lanternfish import flows
-from lanternfish.inference.atomic import PosteriorProposal, with_atoms
+from lanternfish.inference.atomic import with_atoms
 from lanternfish.inference.judge import gain
 from lanternfish.inference.method import Rounds, SequentialMethod
 from lanternfish.inference.npe_posterior import NPEPosterior
@@ -120,7 +119,7 @@ class NPE(SequentialMethod):
         entry = rounds.history[-1]
         settled = entry.get("settled", False)
         if self.proposal == "posterior":
-            proposal = PosteriorProposal(posterior)
+            proposal = posterior.sample_at
         else:
             proposal = TruncatedPrior(posterior, self.epsilon, rounds.seed("cut", number))
             newest = rounds.simulations.theta.array[-entry["simulations"] :]
@@ -139,12 +138,13 @@ class NPE(SequentialMethod):
         rows = np.arange(len(sims))
         if isinstance(proposal, TruncatedPrior):
             rows = rows[proposal.holds(sims.theta.array)]
-        if before is not None and too_few(sims[rows]):
+        inside = sims[rows]
+        if before is not None and too_few(inside):
             return None
         study.tell(Progress(rounds.stage("train", number), 0.0, None, "preparing"))
-        pairs = training_pairs(study.model, sims[rows], self.masked)
-        rows = rows[trained_on(sims[rows], self.masked)]
-        if isinstance(proposal, PosteriorProposal):
+        pairs = training_pairs(study.model, inside, self.masked)
+        rows = rows[trained_on(inside, self.masked)]
+        if before is not None and self.proposal == "posterior":
             first = rows < rounds.history[0]["simulations"]
             pairs = with_atoms(study.model.prior, pairs, first)
         layout = layout_of(study.model.statistics)
@@ -178,9 +178,8 @@ class NPE(SequentialMethod):
             return found.posterior
         seed = rounds.seed("fit", len(rounds.history))
         held, _ = split(len(found.rows), self.training.held_out, seed)
-        held = held[found.rows[held] >= len(rounds.simulations) - entry["simulations"]]
-        unseen = jax.tree.map(lambda a: np.asarray(a)[held], found.pairs)
-        judged = gain(before.flow, found.posterior.flow, unseen)
+        unseen = held[found.rows[held] >= len(rounds.simulations) - entry["simulations"]]
+        judged = gain(before.flow, found.posterior.flow, found.pairs, unseen)
         if judged is None:
             return found.posterior
         entry.update(gain=judged.mean, gain_error=judged.error, settled=judged.small)

@@ -95,25 +95,22 @@ class NPEPosterior(Posterior):
         """Draws of the flow, and new draws, up to ``TRIES`` times, for those in the dead region."""
         if n < 0:
             raise ValueError(f"Expected n of at least 0; got {n}.")
-        samples = np.zeros((n, len(self.prior)))
-        missing = np.arange(n)
+        return Table(self.sample_at(_seeds(n, stream(seed, "attempt 0"))), self.parameters)
+
+    def sample_at(self, seeds: np.ndarray) -> np.ndarray:
+        """The sample of each seed (n,) uint64, shape (n, d), whatever the other seeds are."""
+        theta = np.zeros((len(seeds), len(self.prior)))
+        missing = np.arange(len(seeds))
         for attempt in range(TRIES):
             if not len(missing):
                 break
-            drawn, alive = self._draw(len(missing), stream(seed, f"attempt {attempt}"))
-            samples[missing] = drawn
+            with np.errstate(over="ignore"):
+                again = mix(seeds[missing] + np.uint64(attempt)) if attempt else seeds
+            theta[missing], alive = self._draws_at(again)
             missing = missing[~alive]
-        return Table(np.clip(samples, self.prior.low, self.prior.high), self.parameters)
+        return np.clip(theta, self.prior.low, self.prior.high)
 
-    def _draw(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """n draws of the flow, and whether each lies where simulations are valid."""
-        return self.draws_at(mix(np.uint64(seed) + np.arange(n, dtype=np.uint64)))
-
-    def draw_at(self, seeds: np.ndarray) -> np.ndarray:
-        """One draw of the flow for each seed (n,) uint64; shape (n, d)."""
-        return self.draws_at(seeds)[0]
-
-    def draws_at(self, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _draws_at(self, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """One draw for each seed (n,), shape (n, d), and whether it is where simulations live."""
         n = len(seeds)
         block = min(_BLOCK, 1 << max(6, (n - 1).bit_length()))
@@ -128,7 +125,7 @@ class NPEPosterior(Posterior):
         """Log of the share of the flow's mass that lies where simulations are valid."""
         if self.validity is None:
             return 0.0
-        alive = self._draw(_MASS_DRAWS, 0)[1]
+        alive = self._draws_at(_seeds(_MASS_DRAWS, 0))[1]
         return float(np.log(max(alive.mean(), 1 / _MASS_DRAWS)))
 
     def log_density(self, theta: Array) -> Array:
@@ -163,6 +160,11 @@ class NPEPosterior(Posterior):
         if self.validity is not None:
             write_weights(folder, "validity.safetensors", self.validity)
         write_common(folder, self, details)
+
+
+def _seeds(n: int, seed: int) -> np.ndarray:
+    """Seeds of n samples, shape (n,) uint64."""
+    return mix(np.uint64(seed) + np.arange(n, dtype=np.uint64))
 
 
 class Constant(eqx.Module):

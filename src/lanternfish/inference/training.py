@@ -191,7 +191,7 @@ class _Loop:
         self.settings = settings.for_pairs(len(pairs.z))
         self.models = [_Parts.of(model) for model in models]
         held, kept = split(len(pairs.z), settings.held_out, seeds[0])
-        self.data = _Data(_pad(pairs, kept), _pad(pairs, held), jnp.asarray(len(kept)))
+        self.data = _Data(padded(pairs, kept), padded(pairs, held), jnp.asarray(len(kept)))
         arrays = [parts.arrays for parts in self.models]
         self.each = _stack(arrays), jnp.stack([jr.key(seed % 2**32) for seed in seeds])
 
@@ -260,13 +260,13 @@ def split(n: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return order[:cut], order[cut:]
 
 
-def _pad(pairs: Pairs, rows: np.ndarray) -> Pairs:
+def padded(pairs: Pairs, rows: np.ndarray) -> Pairs:
     """The rows, with rows of weight 0 behind them up to the next power of two."""
     size = 1 << max(8, int(len(rows) - 1).bit_length())
     filled = np.concatenate([rows, np.full(size - len(rows), rows[0])])
     weight = np.where(np.arange(size) < len(rows), pairs.weight[filled], 0.0)
-    padded = jax.tree.map(lambda a: jnp.asarray(np.asarray(a)[filled], jnp.float32), pairs)
-    return padded._replace(weight=jnp.asarray(weight, jnp.float32))
+    rows_of = jax.tree.map(lambda a: jnp.asarray(np.asarray(a)[filled], jnp.float32), pairs)
+    return rows_of._replace(weight=jnp.asarray(weight, jnp.float32))
 
 
 def _optimiser(settings: Training) -> optax.GradientTransformation:

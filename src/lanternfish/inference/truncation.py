@@ -72,8 +72,10 @@ class TruncatedPrior:
 
     def _allows(self, theta: np.ndarray) -> np.ndarray:
         """Whether each of theta (n, d) lies in the region, where simulations can be valid."""
-        given = (*self._parts, jnp.float32(self.threshold), self._validity)
-        return self._in_rows(_allowed, *given, theta=theta)
+        if self._validity is None:
+            return self.holds(theta)
+        alive = self._in_rows(_alive, self._validity, self._parts[1], theta=theta)
+        return self.holds(theta) & alive
 
     @staticmethod
     def _in_rows(function, *given, theta: np.ndarray) -> np.ndarray:
@@ -128,12 +130,9 @@ def _ratios(flow, constant: Constant, x: Array, theta: Array) -> Array:
 
 
 @eqx.filter_jit
-def _allowed(flow, constant: Constant, x, threshold, validity, theta: Array) -> Array:
-    def one(row):
-        z = constant.prior.bijection.inverse(row)
-        return _inside(_ratio(flow, constant.prior, x, z), threshold, validity, z)
-
-    return jax.vmap(one)(theta)
+def _alive(validity, constant: Constant, theta: Array) -> Array:
+    inverse = constant.prior.bijection.inverse
+    return jax.vmap(lambda row: validity.allows(inverse(row)))(theta)
 
 
 def _ratio(flow, prior: Prior, x: Array, z: Array) -> Array:
