@@ -46,7 +46,7 @@ def test_the_report_says_first_how_good_it_is(finished):
     assert "| rate | Hz | 0.5 |" in text
     assert "cell_7 (cell 7, slice 2), 2 measured statistics" in text
     assert "- seed: 3" in text
-    assert "method: training.max_epochs: 5" in text
+    assert "method: training.epochs: 5" in text
     assert f"- lanternfish: {lf.__version__}" in text
 
 

@@ -48,7 +48,7 @@ layers = 1
 width = 8
 depth = 1
 [method.training]
-max_epochs = 5
+epochs = 5
 """
 
 STUDY = f"""

@@ -9,7 +9,7 @@ from scipy.stats import norm
 import lanternfish as lf
 from lanternfish.inference.nle_posterior import bridge
 
-QUICK = lf.inference.Training(batch=50, patience=3, cuts=1, max_epochs=30)
+QUICK = lf.inference.Training(batch=50, epochs=30)
 SMALL = lf.flows.Architecture("maf", layers=2, width=16, depth=1)
 
 

@@ -9,7 +9,7 @@ import lanternfish as lf
 from lanternfish.core import Folder
 from lanternfish.inference.truncation import TruncatedPrior
 
-QUICK = lf.inference.Training(patience=3, cuts=1, max_epochs=30)
+QUICK = lf.inference.Training(epochs=20)
 SMALL = lf.flows.Architecture("maf", layers=2, width=16, depth=1)
 
 

@@ -10,7 +10,7 @@ import pytest
 import lanternfish as lf
 from lanternfish.inference.rounds import training_pairs, worth_masking
 
-QUICK = lf.inference.Training(batch=100, patience=4, cuts=1, max_epochs=25)
+QUICK = lf.inference.Training(batch=100, rate=3e-3, epochs=25)
 SMALL = lf.flows.Architecture("maf", layers=2, width=16, depth=1)
 
 

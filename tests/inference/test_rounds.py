@@ -16,7 +16,7 @@ from lanternfish.inference.objectives import ATOMS, Atoms, Pairs, losses
 from lanternfish.inference.rounds import Study
 
 SMALL = lf.flows.Architecture("maf", layers=2, width=16, depth=1)
-QUICK = lf.inference.Training(patience=3, cuts=1, max_epochs=40)
+QUICK = lf.inference.Training(epochs=40)
 
 
 class Normal:

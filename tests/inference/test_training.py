@@ -9,7 +9,7 @@ from lanternfish.inference.objectives import Pairs
 from lanternfish.inference.training import Training, train, train_together
 
 SMALL = flows.Architecture("maf", layers=2, width=16, depth=1)
-SHORT = Training(batch=50, patience=3, cuts=2, max_epochs=25)
+SHORT = Training(batch=50, epochs=12)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def leaves(model):
 
 
 def test_the_loss_falls_and_the_best_weights_are_kept(start, pairs):
-    _, curves = train(start, pairs, Training(patience=5, cuts=1), seed=0)
+    _, curves = train(start, pairs, Training(), seed=0)
     best = int(curves["best_epoch"][0])
     assert curves["validation"][best] == min(curves["validation"])
     assert curves["validation"][best] < curves["validation"][0] - 0.5
@@ -44,13 +44,25 @@ def test_same_seed_same_bits_other_seed_other_bits(start, pairs):
     assert not all(map(np.array_equal, leaves(one), leaves(three)))
 
 
+def train_until(epoch, starts, pairs, seeds, folder):
+    """Train with a checkpoint after every epoch, and break off after some."""
+
+    def stop(told):
+        if told.number > epoch:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lanternfish.inference.training._SAVED", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            train_together(starts, pairs, SHORT, seeds=seeds, checkpoint=folder, tell=stop)
+
+
 @pytest.mark.parametrize("epochs_before", [1, 7])
 def test_resume_is_exact(start, pairs, tmp_path, epochs_before):
     """Interrupted after some epochs and gone on with: the same bits as without a break."""
     whole, curves = train(start, pairs, SHORT, seed=3)
     folder = Folder(str(tmp_path))
-    cut = Training(batch=50, patience=3, cuts=2, max_epochs=epochs_before)
-    train(start, pairs, cut, seed=3, checkpoint=folder)
+    train_until(epochs_before, [start], pairs, [3], folder)
     resumed, again = train(start, pairs, SHORT, seed=3, checkpoint=folder)
     assert curves == again
     assert all(map(np.array_equal, leaves(whole), leaves(resumed)))
@@ -76,7 +88,7 @@ def test_rows_of_weight_zero_do_not_count(start, pairs):
 
 def test_progress_tells_each_epoch(start, pairs):
     told = []
-    train(start, pairs, Training(max_epochs=4), seed=0, tell=told.append)
+    train(start, pairs, Training(epochs=4), seed=0, tell=told.append)
     assert [e.number for e in told] == [1, 2, 3, 4]
     assert all(0 < e.share <= 1 and e.seconds_left >= 0 for e in told)
     assert told[-1].seconds_left == 0
@@ -96,7 +108,7 @@ def test_a_loss_that_is_never_finite(start, pairs):
 
 def test_a_damaged_checkpoint_says_so(start, pairs, tmp_path):
     folder = Folder(str(tmp_path))
-    train(start, pairs, Training(max_epochs=2), seed=3, checkpoint=folder)
+    train(start, pairs, Training(epochs=2), seed=3, checkpoint=folder)
     state = next(p for p in tmp_path.iterdir() if p.suffix == ".safetensors")
     state.write_bytes(state.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"^Expected a whole file .*got a damaged one"):
@@ -117,8 +129,8 @@ def test_members_trained_together_are_those_trained_alone(pairs, tmp_path):
         alone, alone_curve = train(start, pairs, SHORT, seed=5)
         assert curve == alone_curve
         assert all(map(np.array_equal, leaves(alone), leaves(member)))
-    folder, cut = Folder(str(tmp_path)), Training(batch=50, patience=3, cuts=2, max_epochs=4)
-    train_together(starts, pairs, cut, seeds=[5, 5], checkpoint=folder)
+    folder = Folder(str(tmp_path))
+    train_until(4, starts, pairs, [5, 5], folder)
     resumed, again = train_together(starts, pairs, SHORT, seeds=[5, 5], checkpoint=folder)
     assert again == curves
     assert all(map(np.array_equal, leaves(together[1]), leaves(resumed[1])))

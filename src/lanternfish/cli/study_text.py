@@ -51,7 +51,7 @@ rounds = 6                  # 1: good for any target; more: all effort for this 
 density = "maf"             # or "spline"
 
 # [method.training]
-# max_epochs = 1_000
+# epochs = 50
 """
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")

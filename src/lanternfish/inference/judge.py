@@ -16,7 +16,7 @@ import paramax
 from jaxtyping import Array
 
 from lanternfish.inference.objectives import Pairs, losses
-from lanternfish.inference.training import padded
+from lanternfish.inference.training import in_chunks
 
 _SURE = 2.0  # standard errors that tell a difference from chance
 _SMALL = 0.02  # nats: less is no progress
@@ -45,9 +45,14 @@ def gain(older, newer, pairs: Pairs, rows: np.ndarray) -> Gain | None:
     rows = rows[np.isfinite(np.asarray(pairs.c)[rows]).all(axis=1)]
     if len(rows) < _FEWEST:
         return None
-    unseen = padded(pairs, rows)  # to a few shapes, which rounds share
-    before, after = (np.asarray(_losses(flow, unseen))[: len(rows)] for flow in (older, newer))
+    before, after = (losses_of(flow, pairs, rows) for flow in (older, newer))
     return of_losses(before, after, np.asarray(pairs.weight)[rows])
+
+
+def losses_of(flow, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
+    """The losses of a flow on some rows of pairs, (len(rows),)."""
+    parts = [np.asarray(_losses(flow, chunk)) for chunk in in_chunks(pairs, rows)]
+    return np.concatenate(parts)[: len(rows)]
 
 
 def of_losses(before: np.ndarray, after: np.ndarray, weight: np.ndarray) -> Gain:

@@ -142,15 +142,23 @@ class Rounds:
             "best_epoch": 0,
         })  # fmt: skip
 
-    def train(self, number: int, members: Sequence[flows.ConditionalFlow], pairs: Pairs):
+    def train(
+        self, number: int, members: Sequence[flows.ConditionalFlow], pairs: Pairs, *,
+        held: np.ndarray | None = None, settings: Training | None = None,
+    ):  # fmt: skip
         """Fit flows of one structure, tell of it, and add the first one's curves to the history.
+
+        Args:
+            held: which pairs are held out, (n,) of bool; see ``train_together``.
+            settings: other ones than the method's.
 
         Returns:
             The flow, or the ensemble of several.
         """
         study, stage = self.study, self.stage("train", number)
         fitted, curves = train_together(
-            members, pairs, self.training, seeds=self.member_seeds(number, len(members)),
+            members, pairs, settings or self.training, held=held,
+            seeds=self.member_seeds(number, len(members)),
             checkpoint=self._part("training", number),
             tell=lambda epoch: study.tell(Progress.of_training(stage, epoch)),
         )  # fmt: skip

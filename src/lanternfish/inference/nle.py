@@ -56,9 +56,7 @@ class NLE(SequentialMethod):
 
     rounds: int = 5
     density: str | flows.Architecture = "maf"
-    training: Training = field(
-        default_factory=lambda: Training(batch=100, rate=1e-3, decay=1e-3, patience=8, cuts=3)
-    )
+    training: Training = field(default_factory=lambda: Training(batch=100, rate=3e-3, decay=1e-3))
 
     name: ClassVar[str] = "NLE"
     layers: ClassVar[int] = 3

@@ -25,14 +25,15 @@ their shapes and trained with it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from lanternfish import flows
+from lanternfish.core.seeds import mix
 from lanternfish.inference.atomic import with_atoms
-from lanternfish.inference.judge import gain
+from lanternfish.inference.judge import gain, losses_of
 from lanternfish.inference.method import Rounds, SequentialMethod
 from lanternfish.inference.npe_posterior import NPEPosterior
 from lanternfish.inference.objectives import Pairs
@@ -46,7 +47,6 @@ from lanternfish.inference.rounds import (
     trained_on,
     training_pairs,
 )
-from lanternfish.inference.training import split
 from lanternfish.inference.truncation import TruncatedPrior
 
 _MEMBERS, _FEW = 3, 20_000  # of an ensemble, where there are fewer pairs than these
@@ -64,8 +64,9 @@ class NPE(SequentialMethod):
         rounds: 1 trains a posterior for any observation (amortised); more spend the later
             simulations where the posterior for this observation may be.
         density: ``"spline"``, ``"autoregressive"``, ``"maf"``, ``"mixture"`` or a
-            ``flows.Architecture``; None: a short race between the first two decides by held-out
-            density (raw data take the first).
+            ``flows.Architecture``; None: from 20,000 pairs on, a short race between the first two
+            decides by held-out density; of fewer, the second learns better (raw data take the
+            first).
         training: settings of the training loop.
         first_round: share of the budget that the first of several rounds gets.
         proposal: where further rounds simulate: ``"truncated"``, or ``"posterior"`` (APT).
@@ -157,16 +158,36 @@ class NPE(SequentialMethod):
             chosen = self._choose(rounds, number, pairs, build)
         several = self.density is None and len(pairs.z) < _FEW
         seeds = rounds.member_seeds(number, self.members or (_MEMBERS if several else 1))
+        held = held_out(rows, self.training.held_out, rounds.seed("held", 0))
+        fresh = [build(chosen, seed) for seed in seeds]
+        members, settings = self._starts(before, fresh, pairs, np.flatnonzero(held))
         posterior = NPEPosterior(
             prior=study.model.prior,
             statistics=study.model.statistics,
             observation=study.target,
-            flow=rounds.train(number, [build(chosen, seed) for seed in seeds], pairs),
+            flow=rounds.train(number, members, pairs, held=held, settings=settings),
             architecture=chosen,
             amortised=self.rounds == 1,
             validity=rounds.validity(number),
         )
-        return _Learned(posterior, pairs, rows)
+        return _Learned(posterior, pairs, rows, held)
+
+    def _starts(self, before, fresh, pairs: Pairs, held: np.ndarray):
+        """Where members start, and settings: from the round before, where that is ahead already.
+
+        A flow that goes on needs fewer and smaller steps than one that starts anew.
+        """
+        if before is None:
+            return fresh, None
+        flow = before.flow
+        old = flow.members() if isinstance(flow, flows.Ensemble) else [flow]
+        if len(old) != len(fresh) or held.size == 0:
+            return fresh, None
+        older, newer = (np.mean(losses_of(f[0], pairs, held)) for f in (old, fresh))
+        if not older < newer:
+            return fresh, None
+        usual = self.training.for_pairs(len(pairs.z))
+        return old, replace(usual, rate=usual.rate / 3, epochs=-(-(usual.epochs or 1) // 2))
 
     def _better(self, rounds: Rounds, before, found: _Learned | None) -> NPEPosterior:
         """The newer posterior, unless the older one is better beyond chance."""
@@ -176,9 +197,8 @@ class NPE(SequentialMethod):
             return before
         if before is None:
             return found.posterior
-        seed = rounds.seed("fit", len(rounds.history))
-        held, _ = split(len(found.rows), self.training.held_out, seed)
-        unseen = held[found.rows[held] >= len(rounds.simulations) - entry["simulations"]]
+        new = found.rows >= len(rounds.simulations) - entry["simulations"]
+        unseen = np.flatnonzero(found.held & new)
         judged = gain(before.flow, found.posterior.flow, found.pairs, unseen)
         if judged is None:
             return found.posterior
@@ -190,6 +210,8 @@ class NPE(SequentialMethod):
         study, stage = rounds.study, rounds.stage("race", number)
         if any(column.is_array for column in study.model.statistics):
             return SPLINE
+        if len(pairs.z) < _FEW:
+            return AUTOREGRESSIVE
         seed = rounds.seed("fit", number)
         chosen, losses = race(
             (SPLINE, AUTOREGRESSIVE), lambda architecture: build(architecture, seed), pairs,
@@ -206,3 +228,17 @@ class _Learned(NamedTuple):
     posterior: NPEPosterior
     pairs: Pairs
     rows: np.ndarray
+    held: np.ndarray
+
+
+def held_out(rows: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Which simulations, by number, are held out: the same ones in every round, (n,) of bool.
+
+    A flow that goes on from the round before has then never learned from them.
+    """
+    with np.errstate(over="ignore"):
+        words = mix(np.asarray(rows, np.uint64) + np.uint64(seed))
+    held = words < np.uint64(share * 2**64)
+    if len(held) > 1 and (held.all() or not held.any()):
+        held = np.arange(len(held)) == 0
+    return held

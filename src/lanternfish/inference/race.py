@@ -20,7 +20,7 @@ from lanternfish.inference.training import Epoch, Training, train
 SPLINE = flows.Architecture("spline")
 AUTOREGRESSIVE = flows.Architecture("autoregressive", layers=3, depth=1)
 
-_EPOCHS, _MINIBATCHES = 8, 300  # of a heat, at least
+_EPOCHS, _MINIBATCHES = 8, 400  # of a heat, at least
 
 
 def race(
@@ -39,7 +39,7 @@ def race(
     """
     settings = settings.for_pairs(len(pairs.z))
     an_epoch = max(1, round(len(pairs.z) * (1 - settings.held_out)) // (settings.batch or 1))
-    heat = replace(settings, max_epochs=max(_EPOCHS, -(-_MINIBATCHES // an_epoch)))
+    heat = replace(settings, epochs=max(_EPOCHS, -(-_MINIBATCHES // an_epoch)))
     losses = []
     for candidate in candidates:
         _, curves = train(build(candidate), pairs, heat, seed=seed, tell=tell)

@@ -1,4 +1,4 @@
-"""One compiled training loop.
+"""One training loop, for densities and classifiers, in memory or from disk.
 
 A conditional density q is fitted to pairs (z_i, c_i) with weights w_i:
 
@@ -6,13 +6,11 @@ A conditional density q is fitted to pairs (z_i, c_i) with weights w_i:
 
 where the loss of a pair is - log q(z_i | c_i) or the atomic one (see ``objectives``).
 
-One epoch - shuffle, all minibatches (``lax.fori_loop``), validation, the decision about early
-stopping - is one compiled program whose state goes in and comes out. The host only reads the
-losses, shows them and keeps a checkpoint, so that an interrupted training goes on exactly.
-
-AdamW with a warm-up of one epoch; whenever the validation loss has not improved for a while, the
-loop goes back to the best weights and halves the learning rate, and after ``cuts`` such cuts it
-stops. No epoch count has to be guessed.
+The host draws the order of the pairs and hands minibatches to a compiled program (``descent``);
+after each epoch it reads the held-out loss of the averaged weights, shows it and keeps a
+checkpoint, so that an interrupted training goes on exactly. The learning rate falls along half a
+cosine over as many epochs as suit the number of pairs, and training ends early when the held-out
+loss of the average has not improved for a fifth of them. Nothing has to be guessed.
 """
 
 from __future__ import annotations
@@ -20,28 +18,30 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
-import optax
-import paramax
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 from lanternfish.core import Folder
-from lanternfish.inference.objectives import Pairs, losses
+from lanternfish.inference.descent import Members, Recipe, State, Work
+from lanternfish.inference.objectives import Pairs
+from lanternfish.inference.order import Order
 
-_WIDE = 512  # numbers of a condition above which it is raw data
 Curves = dict[str, list[float]]
 
-_NEVER = 1e30  # validation loss before the first epoch
+_NEVER = 1e30  # held-out loss before the first epoch
 _BATCH = 200  # pairs in a minibatch, and fewer where they are few: for so many minibatches an epoch
 _FEWEST_BATCH, _BATCHES = 50, 20
+_EPOCHS, _FEWEST_EPOCHS, _MOST_EPOCHS = 50, 3, 100  # at 10,000 pairs, at least and at most
+_WARM = 100  # minibatches over which the rate rises
+_BYTES = 32e6  # of minibatches that the compiled program gets at a time
+_STEPS = 64  # of them, at most
+_HELD_OUT = 20_000  # pairs that are held out, at most
+_SAVED = 10.0  # s between checkpoints
 
 
 @dataclass(frozen=True)
@@ -50,26 +50,28 @@ class Training:
 
     Args:
         batch: pairs in a minibatch; from 50 to 200, by how many pairs there are, where left out.
-        rate: first learning rate.
+        rate: highest learning rate.
         clip: largest norm of a minibatch's gradient.
         decay: decoupled weight decay.
-        patience: epochs without a better validation loss before the rate is cut.
-        cuts: how often the rate is cut (by 4) before training ends.
-        held_out: share of the pairs kept for validation.
-        max_epochs: end at the latest then.
+        epochs: over which the rate falls to nothing; by how many pairs there are, where left out:
+            50 for 10,000, fewer for more as the square root, from 3 to 100.
+        patience: epochs without a better held-out loss that end training; a fifth of all epochs,
+            and at least 5, where left out.
+        held_out: share of the pairs kept for validation, at most 20,000 of them.
+        averaging: of the weights, from one minibatch to the next.
     """
 
     batch: int | None = None
-    rate: float = 3e-3
+    rate: float = 1e-2
     clip: float = 5.0
     decay: float = 1e-4
-    patience: int = 5
-    cuts: int = 2
+    epochs: int | None = None
+    patience: int | None = None
     held_out: float = 0.1
-    max_epochs: int = 1_000
+    averaging: float = 0.995
 
     def __post_init__(self) -> None:
-        for name in ("batch", "patience", "max_epochs"):
+        for name in ("batch", "patience", "epochs"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"Expected {name} of at least 1; got {getattr(self, name)}.")
         for name in ("rate", "clip"):
@@ -77,25 +79,17 @@ class Training:
                 raise ValueError(f"Expected {name} above 0; got {getattr(self, name)}.")
         if not 0 < self.held_out < 1:
             raise ValueError(f"Expected held_out between 0 and 1; got {self.held_out}.")
+        if not 0 <= self.averaging < 1:
+            raise ValueError(f"Expected averaging from 0 to below 1; got {self.averaging}.")
 
     def for_pairs(self, n: int) -> Training:
-        """The settings with the batch decided."""
+        """The settings with batch, epochs and patience decided for n pairs."""
         batch = self.batch or int(np.clip(n // _BATCHES, _FEWEST_BATCH, _BATCH))
-        return replace(self, batch=batch)
-
-
-class State(NamedTuple):
-    """All that the next epoch depends on."""
-
-    params: Array
-    moments: Any
-    best: Array
-    best_loss: Array
-    waited: Array
-    cuts: Array
-    epoch: Array
-    train_loss: Array
-    loss: Array
+        fitting = round(_EPOCHS * (10_000 / max(n, 1)) ** 0.5)
+        epochs = self.epochs or int(np.clip(fitting, _FEWEST_EPOCHS, _MOST_EPOCHS))
+        return replace(
+            self, batch=batch, epochs=epochs, patience=self.patience or max(5, epochs // 5)
+        )
 
 
 @dataclass(frozen=True)
@@ -132,273 +126,217 @@ def train_together(
     settings: Training,
     *,
     seeds: Sequence[int],
+    held: np.ndarray | None = None,
     checkpoint: Folder | None = None,
     tell: Callable[[Epoch], None] = lambda epoch: None,
 ) -> tuple[list[Any], list[Curves]]:
     """Fit models of one structure to the pairs, each as if it were alone, in one program.
 
-    All hold out the same pairs, chosen by the first seed; each has its own order of minibatches.
+    All hold out the same pairs; each has its own order of minibatches.
 
     Args:
+        pairs: arrays in memory, or mapped from files (``numpy.memmap``).
+        held: which pairs are held out, (n,) of bool; chosen by the first seed where left out.
         checkpoint: a folder to keep the state in; if it holds one, training goes on from there and
             ends with the same bits as an uninterrupted one.
         tell: called after each epoch.
 
     Returns:
-        The models with the weights of their best validation losses, and for each the curves
+        The models with the averaged weights of their best held-out losses, and for each the curves
         ``train`` and ``validation`` with ``best_epoch``.
 
     Raises:
         ValueError: if there are fewer than ten pairs.
-        FloatingPointError: if a loss is not finite even after the rate was cut.
+        FloatingPointError: if no held-out loss is finite.
     """
-    loop = _Loop(models, pairs, settings, seeds)
-    state, curves = loop.start()
+    loop = _Loop(models, pairs, settings, seeds, held)
+    progress = loop.start()
     if checkpoint is not None and checkpoint.exists("training.json"):
-        state, curves = _read(checkpoint, state)
+        progress = _read(checkpoint, progress)
     started = saved = time.monotonic()
-    first = int(np.max(state.epoch))
-    while np.any(_works_on(state, settings)):
-        before, state = np.asarray(state.epoch), loop.epoch(state)
-        _record(curves, state, np.asarray(state.epoch) > before)
+    first = progress.epoch
+    while np.any(loop.works(progress)):
+        progress = loop.epoch(progress)
         now = time.monotonic()
-        tell(_describe(state, settings, (now - started) / (int(np.max(state.epoch)) - first)))
-        if checkpoint is not None and now - saved > 10:
-            _write(checkpoint, state, curves)
+        tell(_describe(progress, loop, (now - started) / (progress.epoch - first)))
+        if checkpoint is not None and now - saved > _SAVED:
+            _write(checkpoint, progress)
             saved = now
     if checkpoint is not None:
-        _write(checkpoint, state, curves)
-    best = np.asarray(state.best_loss)
-    if not np.all(np.isfinite(best)) or np.any(best >= _NEVER):
+        _write(checkpoint, progress)
+    if np.any(progress.best_loss >= _NEVER):
         raise FloatingPointError(
             "Expected a finite training loss; got none in any epoch: look for extreme values in "
             "the statistics, or lower the rate, such as NPE(training=Training(rate=1e-4))."
         )
-    for curve in curves:
+    for curve in progress.curves:
         curve["best_epoch"] = [float(np.nanargmin(curve["validation"]))]
-    return loop.rebuild(state.best), curves
+    return loop.members.rebuild(progress.best), progress.curves
+
+
+class _Progress(NamedTuple):
+    """How far training came; what has a leading axis has it over members."""
+
+    state: State
+    best: Array
+    best_loss: np.ndarray
+    waited: np.ndarray
+    epoch: int
+    curves: list[Curves]
 
 
 class _Loop:
-    """The compiled epoch and the data that it works on."""
+    """The members, the pairs that they learn from, and the order of minibatches."""
 
-    def __init__(self, models, pairs: Pairs, settings: Training, seeds: Sequence[int]) -> None:
-        if len(pairs.z) < 10:
+    def __init__(self, models, pairs: Pairs, settings: Training, seeds, held) -> None:
+        n = len(pairs.z)
+        if n < 10:
             raise ValueError(
-                f"Expected at least 10 valid simulations to train on; got {len(pairs.z)}: raise "
+                f"Expected at least 10 valid simulations to train on; got {n}: raise "
                 "the number of simulations."
             )
-        self.settings = settings.for_pairs(len(pairs.z))
-        self.models = [_Parts.of(model) for model in models]
-        held, kept = split(len(pairs.z), settings.held_out, seeds[0])
-        self.data = _Data(padded(pairs, kept), padded(pairs, held), jnp.asarray(len(kept)))
-        arrays = [parts.arrays for parts in self.models]
-        self.each = _stack(arrays), jnp.stack([jr.key(seed % 2**32) for seed in seeds])
+        self.settings = settings.for_pairs(n)
+        self.members = Members(models, Recipe(settings.clip, settings.decay, settings.averaging))
+        if held is None:
+            self.held, kept = split(n, settings.held_out, seeds[0])
+        else:
+            self.held, kept = np.flatnonzero(held)[:_HELD_OUT], np.flatnonzero(~held)
+        self.pairs = pairs
+        self.batches = max(len(kept) // self._batch, 1)
+        self.orders = [Order(kept, seed) for seed in seeds]
+        a_batch = 4 * self._batch * sum(np.size(a[0]) for a in jax.tree.leaves(pairs))
+        self.steps = int(np.clip(_BYTES / (a_batch * len(self.members)), 1, _STEPS))
 
-    def start(self) -> tuple[State, list[Curves]]:
-        states = [_first_state(parts, self.settings) for parts in self.models]
-        return _stack(states), [{"train": [], "validation": []} for _ in states]
+    @property
+    def _batch(self) -> int:
+        return self.settings.batch or _BATCH
 
-    def epoch(self, state: State) -> State:
-        parts = self.models[0]
-        given = parts.trained, parts.structure, self.data, self.settings
-        return _epochs((given, self.each), state)
+    @property
+    def epochs(self) -> int:
+        return self.settings.epochs or _EPOCHS
 
-    def rebuild(self, params: Array) -> list[Any]:
-        return [
-            parts.model(parts.unravel(row)) for parts, row in zip(self.models, params, strict=True)
-        ]
+    def start(self) -> _Progress:
+        state, m = self.members.start(), len(self.members)
+        curves: list[Curves] = [{"train": [], "validation": []} for _ in range(m)]
+        never = np.full(m, _NEVER)
+        return _Progress(state, jnp.array(state.params), never, np.zeros(m, int), 0, curves)
 
+    def works(self, progress: _Progress) -> np.ndarray:
+        """Which members still learn, (members,) of bool."""
+        patience = self.settings.patience or self.epochs
+        return (progress.waited < patience) & (progress.epoch < self.epochs)
 
-class _Parts(NamedTuple):
-    """A model in parts: what is trained, other arrays, and the rest.
+    def epoch(self, progress: _Progress) -> _Progress:
+        working = self.works(progress)
+        orders = [order.epoch(progress.epoch, self.batches, self._batch) for order in self.orders]
+        state, sums = progress.state, np.zeros(len(self.members))
+        for at in range(0, self.batches, self.steps):
+            state, loss = self.members.descend(state, self._work(orders, progress, at, working))
+            sums += np.asarray(loss)
+        means = self._held_out_losses(state.average)
+        return _decide(progress, state, working, sums / self.batches, means)
 
-    Arrays are arguments of the compiled epoch, so that rounds share it; what is trained is one
-    vector there, for one update takes the place of many.
-    """
+    def _work(self, orders, progress: _Progress, at: int, working) -> Work:
+        """The minibatches from number ``at`` on, padded to one shape."""
+        count = min(self.steps, self.batches - at)
+        pad = np.r_[np.arange(at, at + count), np.full(self.steps - count, at)]
+        each = [_rows(self.pairs, rows[pad], real[pad]) for rows, real in orders]
+        pairs = jax.tree.map(lambda *a: np.stack(a), *each)
+        rates = self._rates(progress.epoch * self.batches + pad)
+        return Work(pairs, rates, np.int32(count), working)
 
-    trained: Any
-    arrays: Any
-    structure: Any
+    def _rates(self, step: np.ndarray) -> np.ndarray:
+        total = self.epochs * self.batches
+        warm = np.minimum(1.0, (step + 1) / min(_WARM, max(total // 10, 1)))
+        fall = 0.5 * (1 + np.cos(np.pi * step / total))
+        return np.asarray(self.settings.rate * warm * fall, np.float32)
 
-    @classmethod
-    def of(cls, model) -> _Parts:
-        trained, rest = eqx.partition(model, eqx.is_inexact_array, is_leaf=_is_frozen)
-        return cls(trained, *eqx.partition(rest, _is_array))
-
-    def unravel(self, params: Array):
-        return ravel_pytree(self.trained)[1](params)
-
-    def model(self, trained):
-        return eqx.combine(trained, self.arrays, self.structure)
-
-
-def _is_frozen(leaf) -> bool:
-    return isinstance(leaf, paramax.NonTrainable)
-
-
-def _is_array(leaf) -> bool:
-    return isinstance(leaf, jax.Array | np.ndarray)
-
-
-def _stack(trees):
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-
-
-class _Data(NamedTuple):
-    """Pairs padded to a power of two, so that rounds of similar size share one compilation."""
-
-    train: Pairs
-    held: Pairs
-    n_train: Array
+    def _held_out_losses(self, averages: Array) -> np.ndarray:
+        """Mean held-out loss of each member's averaged weights, (members,)."""
+        total, weight = np.zeros(len(self.members)), 0.0
+        for pairs in in_chunks(self.pairs, self.held):
+            total += np.asarray(self.members.held_out(averages, pairs), np.float64)
+            weight += float(np.sum(pairs.weight))
+        return total / max(weight, 1e-12)
 
 
 def split(n: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows to hold out and rows to train on, of n."""
     order = np.random.default_rng(seed).permutation(n)
-    cut = max(1, round(share * n))
+    cut = min(max(1, round(share * n)), _HELD_OUT)
     return order[:cut], order[cut:]
 
 
-def padded(pairs: Pairs, rows: np.ndarray) -> Pairs:
-    """The rows, with rows of weight 0 behind them up to the next power of two."""
-    size = 1 << max(8, int(len(rows) - 1).bit_length())
-    filled = np.concatenate([rows, np.full(size - len(rows), rows[0])])
-    weight = np.where(np.arange(size) < len(rows), pairs.weight[filled], 0.0)
-    rows_of = jax.tree.map(lambda a: jnp.asarray(np.asarray(a)[filled], jnp.float32), pairs)
-    return rows_of._replace(weight=jnp.asarray(weight, jnp.float32))
+def in_chunks(pairs: Pairs, rows: np.ndarray):
+    """The rows of pairs, in chunks of one shape; rows of weight 0 stand behind the last."""
+    width = sum(np.size(a[0]) for a in jax.tree.leaves(pairs))
+    size = 1024 if width <= 512 else 128
+    for at in range(0, len(rows), size):
+        part = rows[at : at + size]
+        real = np.arange(size) < len(part)
+        yield _rows(pairs, np.resize(part, size), real)
 
 
-def _optimiser(settings: Training) -> optax.GradientTransformation:
-    return optax.chain(
-        optax.clip_by_global_norm(settings.clip),
-        optax.scale_by_adam(),
-        optax.add_decayed_weights(settings.decay),
+def _rows(pairs: Pairs, rows: np.ndarray, real: np.ndarray) -> Pairs:
+    """Rows (...) of pairs, as float32; those that are not real have weight 0."""
+    flat = rows.ravel()
+    take = lambda a: np.asarray(a[flat], np.float32).reshape(*rows.shape, *a.shape[1:])  # noqa: E731
+    found = jax.tree.map(take, pairs)
+    return found._replace(weight=np.where(real, found.weight, np.float32(0)))
+
+
+def _decide(progress: _Progress, state: State, working, losses, held) -> _Progress:
+    """Keep the best averages, and count how long there was no better one."""
+    held = np.where(np.isfinite(held), held, _NEVER)
+    better = working & (held < progress.best_loss)
+    for i in np.flatnonzero(working):
+        progress.curves[i]["train"].append(float(losses[i]))
+        progress.curves[i]["validation"].append(float(held[i]))
+    return progress._replace(
+        state=state,
+        best=jnp.where(better[:, None], state.average, progress.best),
+        best_loss=np.where(better, held, progress.best_loss),
+        waited=np.where(working, np.where(better, 0, progress.waited + 1), progress.waited),
+        epoch=progress.epoch + 1,
     )
 
 
-def _first_state(parts: _Parts, settings: Training) -> State:
-    zero, none = jnp.zeros((), jnp.int32), jnp.asarray(_NEVER, jnp.float32)
-    params = ravel_pytree(parts.trained)[0]
-    moments = _optimiser(settings).init(params)
-    return State(params, moments, params, none, zero, zero, zero, none, none)
-
-
-def _works_on(state: State, settings: Training):
-    return (state.cuts <= settings.cuts) & (state.epoch < settings.max_epochs)
-
-
-@eqx.filter_jit(donate="all-except-first")
-def _epochs(given, states: State) -> State:
-    """One epoch of each member that is not done: states to the next states."""
-    (trained, structure, data, settings), each = given
-
-    def member(args):
-        state, arrays, key = args
-        epoch = partial(_epoch, _Parts(trained, arrays, structure), data, settings, key)
-        return jax.lax.cond(_works_on(state, settings), epoch, lambda state: state, state)
-
-    return jax.lax.map(member, (states, *each))
-
-
-def _epoch(parts: _Parts, data: _Data, settings: Training, key: Array, state: State) -> State:
-    optimiser, batch = _optimiser(settings), settings.batch or _BATCH
-
-    def total(trained, pairs: Pairs) -> Array:
-        model = paramax.unwrap(parts.model(trained))
-        each = losses(model, pairs)
-        return jnp.sum(jnp.where(pairs.weight > 0, pairs.weight * each, 0.0))
-
-    def step(params, moments, pairs, rate):
-        mean = jnp.maximum(jnp.sum(pairs.weight), 1e-12)
-        loss, slope = jax.value_and_grad(lambda p: total(p, pairs) / mean)(parts.unravel(params))
-        change, moments = optimiser.update(ravel_pytree(slope)[0], moments, params)
-        return params - rate * change, moments, loss
-
-    rate = settings.rate * 0.25 ** state.cuts.astype(jnp.float32)
-    places = jr.uniform(jr.fold_in(key, state.epoch), data.train.weight.shape)
-    real = jnp.arange(len(places)) < data.n_train
-    order = jnp.argsort(jnp.where(real, places, 2.0))
-    batches = jnp.maximum(data.n_train // batch, 1)
-
-    def body(i, carry):
-        params, moments, sums = carry
-        rows = jax.lax.dynamic_slice(order, (i * batch,), (batch,))
-        pairs = jax.tree.map(lambda a: a[rows], data.train)
-        first = jnp.where(state.epoch == 0, (i + 1) / batches, 1.0)
-        params, moments, loss = step(params, moments, pairs, rate * first)
-        return params, moments, sums + loss
-
-    carry = (state.params, state.moments, jnp.zeros(()))
-    params, moments, sums = jax.lax.fori_loop(0, batches, body, carry)
-    held = _in_chunks(total, parts.unravel(params), data.held)
-    held = held / jnp.maximum(jnp.sum(data.held.weight), 1e-12)
-    return _decide(state, params, moments, sums / batches, held, settings)
-
-
-def _in_chunks(total, params, pairs: Pairs) -> Array:
-    """Sum of ``total`` over chunks, to bound the memory of validation."""
-    size = 4096 if pairs.c.shape[1] <= _WIDE else 256  # both divide the padded number of pairs
-    size = min(size, len(pairs.weight))
-    chunks = jax.tree.map(lambda a: a.reshape(-1, size, *a.shape[1:]), pairs)
-    return jnp.sum(jax.lax.map(lambda part: total(params, part), chunks))
-
-
-def _decide(state: State, params, moments, train_loss, held, settings: Training) -> State:
-    """Keep the best weights; cut the rate and go back to them when there was no progress."""
-    held = jnp.where(jnp.isfinite(held), held, _NEVER)
-    better = held < state.best_loss
-    best = jnp.where(better, params, state.best)
-    waited = jnp.where(better, 0, state.waited + 1)
-    cut = (waited >= settings.patience) | (held >= _NEVER)
-    return State(
-        params=jnp.where(cut, best, params),
-        moments=jax.tree.map(lambda m: jnp.where(cut, jnp.zeros_like(m), m), moments),
-        best=best,
-        best_loss=jnp.minimum(held, state.best_loss),
-        waited=jnp.where(cut, 0, waited),
-        cuts=state.cuts + cut,
-        epoch=state.epoch + 1,
-        train_loss=jnp.asarray(train_loss, jnp.float32),
-        loss=held,
-    )
-
-
-def _record(curves: list[Curves], state: State, worked: np.ndarray) -> None:
-    for i in np.flatnonzero(worked):
-        curves[i]["train"].append(float(state.train_loss[i]))
-        curves[i]["validation"].append(float(state.loss[i]))
-
-
-def _describe(state: State, settings: Training, seconds_an_epoch: float) -> Epoch:
-    """Progress. The end is not known beforehand: as if no epoch got better from here on."""
-    waits = (settings.cuts - np.asarray(state.cuts) + 1) * settings.patience
-    ahead = np.minimum(waits - np.asarray(state.waited), settings.max_epochs - state.epoch)
-    left = max(0, int(np.max(np.where(_works_on(state, settings), ahead, 0))))
-    number = int(np.max(state.epoch))
+def _describe(progress: _Progress, loop: _Loop, seconds_an_epoch: float) -> Epoch:
+    works = bool(np.any(loop.works(progress)))
+    left = loop.epochs - progress.epoch if works else 0
+    last = [(c["train"][-1], c["validation"][-1]) for c in progress.curves]
     return Epoch(
-        number=number,
-        train=float(np.mean(state.train_loss)),
-        validation=float(np.mean(state.loss)),
-        best=float(np.mean(state.best_loss)),
-        share=number / (number + left),
+        number=progress.epoch,
+        train=float(np.mean([a for a, _ in last])),
+        validation=float(np.mean([b for _, b in last])),
+        best=float(np.mean(progress.best_loss)),
+        share=progress.epoch / (progress.epoch + left),
         seconds_left=left * seconds_an_epoch,
     )
 
 
-def _write(folder: Folder, state: State, curves) -> None:
-    leaves = {str(i): np.atleast_1d(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
-    name = f"training-{int(np.max(state.epoch)):06d}.safetensors"
+def _arrays(progress: _Progress) -> list:
+    kept = progress.state, progress.best, progress.best_loss, progress.waited
+    return jax.tree.leaves(kept)
+
+
+def _write(folder: Folder, progress: _Progress) -> None:
+    leaves = {str(i): np.atleast_1d(leaf) for i, leaf in enumerate(_arrays(progress))}
+    name = f"training-{progress.epoch:06d}.safetensors"
     before = [n for n in folder.names() if n.startswith("training-") and n != name]
     folder.write_weights(name, leaves)
-    folder.write_json("training.json", {"state": name, "curves": curves})
+    note = {"state": name, "epoch": progress.epoch, "curves": progress.curves}
+    folder.write_json("training.json", note)
     for old in before:
         folder.remove(old)
 
 
-def _read(folder: Folder, like: State) -> tuple[State, list[Curves]]:
+def _read(folder: Folder, like: _Progress) -> _Progress:
     kept = folder.read_json("training.json")
     leaves = folder.read_weights(kept["state"])
-    shapes, structure = jax.tree.flatten(like)
-    read = [jnp.asarray(leaves[str(i)]).reshape(leaf.shape) for i, leaf in enumerate(shapes)]
-    return jax.tree.unflatten(structure, read), kept["curves"]
+    held = like.state, like.best, like.best_loss, like.waited
+    shapes, structure = jax.tree.flatten(held)
+    read = [np.asarray(leaves[str(i)]).reshape(leaf.shape) for i, leaf in enumerate(shapes)]
+    state, best, best_loss, waited = jax.tree.unflatten(structure, read)
+    state, best = jax.tree.map(jnp.asarray, (state, best))
+    return _Progress(state, best, best_loss, waited, kept["epoch"], kept["curves"])

@@ -81,7 +81,7 @@ def learn_validity(
     share = np.average(valid, weights=weight)
     start = eqx.tree_at(lambda v: v.prior_log_odds, start, jnp.float32(np.log(share / (1 - share))))
     pairs = Pairs(valid[~kept, None].astype(np.float32), z[~kept], weight[~kept])
-    settings = Training(batch=256, rate=1e-3, patience=4, cuts=2, decay=1e-3, max_epochs=200)
+    settings = Training(batch=256, rate=3e-3, decay=1e-3)
     fitted, _ = train(start, pairs, settings, seed=seed, checkpoint=checkpoint, tell=tell)
     unseen = kept & valid
     odds = np.asarray(jax.jit(jax.vmap(fitted.log_odds))(jnp.asarray(z[unseen], jnp.float32)))
