@@ -6,6 +6,7 @@ import pytest
 from lanternfish import flows
 from lanternfish.core import Folder
 from lanternfish.inference.objectives import Pairs
+from lanternfish.inference.order import Order
 from lanternfish.inference.training import Training, train, train_together
 
 SMALL = flows.Architecture("maf", layers=2, width=16, depth=1)
@@ -134,3 +135,40 @@ def test_members_trained_together_are_those_trained_alone(pairs, tmp_path):
     resumed, again = train_together(starts, pairs, SHORT, seeds=[5, 5], checkpoint=folder)
     assert again == curves
     assert all(map(np.array_equal, leaves(together[1]), leaves(resumed[1])))
+
+
+def test_pairs_on_disk_are_learned_as_in_memory(start, pairs, tmp_path):
+    """Bit for bit."""
+    files = []
+    for i, array in enumerate(pairs[:3]):
+        np.save(tmp_path / f"{i}.npy", np.asarray(array, np.float32))
+        files.append(np.load(tmp_path / f"{i}.npy", mmap_mode="r"))
+    one, curves = train(start, pairs, SHORT, seed=0)
+    two, again = train(start, Pairs(*files), SHORT, seed=0)
+    assert curves == again
+    assert all(map(np.array_equal, leaves(one), leaves(two)))
+
+
+@pytest.mark.parametrize("window", [10_000, 100, 7])
+def test_an_epoch_sees_each_row_once_in_another_order_each_time(window):
+    rows = np.arange(0, 2_000, 2)
+    order = Order(rows, seed=1, window=window)
+    first, second = (order.epoch(number, 20, 50)[0].ravel() for number in (0, 1))
+    assert sorted(first) == sorted(second) == rows.tolist()
+    assert not np.array_equal(first, second)
+    assert np.array_equal(first, order.epoch(0, 20, 50)[0].ravel())
+    reach = np.abs(np.diff(first // 2)).reshape(-1)
+    assert np.median(reach) <= window
+
+
+def test_fewer_pairs_than_a_minibatch_fill_the_rest_with_weight_0():
+    rows, real = Order(np.arange(9), seed=0).epoch(0, 1, 20)
+    assert sorted(rows[real]) == [*range(9)]
+
+
+def test_the_average_forgets_where_it_began(pairs, start):
+    """The average of weights that stand still is those weights: rate 0 in all but name."""
+    still, _ = train(start, pairs, Training(rate=1e-12, epochs=3), seed=0)
+    assert all(
+        np.allclose(a, b, atol=1e-6) for a, b in zip(leaves(still), leaves(start), strict=True)
+    )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lanternfish.core.columns import Column, width
+from lanternfish.core.mapped import joined, take
 from lanternfish.core.table import Table
 
 
@@ -96,8 +97,8 @@ class Simulations:
             rows = [rows]
         return replace(
             self,
-            theta=self.theta[rows],
-            x=self.x[rows],
+            theta=Table(take(self.theta.array, rows), self.theta.columns),
+            x=Table(take(self.x.array, rows), self.x.columns),
             status=self.status[rows],
             weight=self.weight[rows],
             seeds=self.seeds[rows],
@@ -108,8 +109,8 @@ class Simulations:
         if self.theta.names != other.theta.names or self.x.names != other.x.names:
             raise ValueError("Expected simulations of the same model; got other names.")
         return Simulations(
-            Table(np.concatenate([self.theta.array, other.theta.array]), self.theta.columns),
-            Table(np.concatenate([self.x.array, other.x.array]), self.x.columns),
+            Table(joined(self.theta.array, other.theta.array), self.theta.columns),
+            Table(joined(self.x.array, other.x.array), self.x.columns),
             np.concatenate([self.status, other.status]),
             np.concatenate([self.weight, other.weight]),
             np.concatenate([self.seeds, other.seeds]),

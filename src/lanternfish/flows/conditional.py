@@ -43,6 +43,7 @@ from lanternfish.flows.mixture import Mixture
 from lanternfish.flows.regression import ridge
 
 Kind = Literal["spline", "autoregressive", "maf", "mixture"]
+_MOST = 50_000  # rows that scales and the linear fit are taken from
 _ROWS = 4_096  # enough for a linear fit of the features of arrays
 
 
@@ -115,7 +116,8 @@ def build(
         layout: which places of c are numbers and which belong to arrays; numbers where left out.
             NaN stands for what is missing.
     """
-    z = np.asarray(z, np.float64)
+    rows = np.linspace(0, len(z) - 1, min(len(z), _MOST)).astype(int)
+    z, c = (np.asarray(a[rows], np.float64) for a in (z, c))
     chosen = architecture.embedding, architecture.features
     condition = fit_condition(jr.key(seed % 2**32), z, c, layout, *chosen)
     rows = _fit_rows(condition, c)

@@ -139,7 +139,7 @@ class NPE(SequentialMethod):
         rows = np.arange(len(sims))
         if isinstance(proposal, TruncatedPrior):
             rows = rows[proposal.holds(sims.theta.array)]
-        inside = sims[rows]
+        inside = sims if len(rows) == len(sims) else sims[rows]
         if before is not None and too_few(inside):
             return None
         study.tell(Progress(rounds.stage("train", number), 0.0, None, "preparing"))

@@ -12,7 +12,8 @@ import numpy as np
 
 from lanternfish import flows
 from lanternfish.core import Column, Folder, Model, Observation, Posterior, Simulations, Status
-from lanternfish.core.columns import known_by_column
+from lanternfish.core.columns import known_by_column, spans
+from lanternfish.core.mapped import allocate, blocks, release, take
 from lanternfish.inference.objectives import Pairs
 from lanternfish.inference.progress import Progress
 
@@ -64,16 +65,41 @@ def training_pairs(model: Model, simulations: Simulations, masked: bool | None =
             f"{simulations.report()} Raise the number of simulations, or narrow the prior to where "
             "the model gives finite statistics."
         )
-    kept = simulations[trained_on(simulations, masked)]
-    x = np.where(np.isfinite(kept.x.array), kept.x.array, np.nan)
-    whole = kept.x[kept.valid]
-    constant = [c.name for c in kept.x.columns if _never_varies(whole[c.name])]
+    low, high = ranges(simulations)
+    columns = simulations.x.columns
+    constant = [
+        c.name for c, places in zip(columns, spans(columns), strict=True)
+        if np.all((low == high)[places] | np.isnan(low[places]))
+    ]  # fmt: skip
     if constant:
         raise ValueError(
             f"Expected statistics that vary from simulation to simulation; got "
             f"{', '.join(constant)} constant: leave them out of the model and the observation."
         )
-    return Pairs(unbounded(model, kept.theta.array), x, kept.weight)
+    rows = np.flatnonzero(trained_on(simulations, masked))
+    theta, x = simulations.theta.array, simulations.x.array
+    z, c = (allocate((len(rows), a.shape[1]), np.float32) for a in (theta, x))
+    for block in blocks(c):
+        z[block] = unbounded(model, theta[rows[block]])
+        c[block] = np.where(np.isfinite(x[rows[block]]), x[rows[block]], np.nan)
+        release(z, c, theta, x)
+    return Pairs(z, c, simulations.weight[rows])
+
+
+def ranges(simulations: Simulations) -> tuple[np.ndarray, np.ndarray]:
+    """Least and largest value of each number of the statistics, (k,), over valid simulations.
+
+    NaN where a number, of a trial that is always absent, never was there.
+    """
+    x, valid = simulations.x.array, simulations.valid
+    low, high = np.full(x.shape[1], np.inf), np.full(x.shape[1], -np.inf)
+    for block in blocks(x):
+        part = x[block][valid[block]]
+        low = np.fmin(low, np.fmin.reduce(part, axis=0, initial=np.inf))
+        high = np.fmax(high, np.fmax.reduce(part, axis=0, initial=-np.inf))
+        release(x)
+    absent = low > high
+    return np.where(absent, np.nan, low), np.where(absent, np.nan, high)
 
 
 def too_few(simulations: Simulations) -> bool:
@@ -91,8 +117,11 @@ def trained_on(simulations: Simulations, masked: bool | None) -> np.ndarray:
 
 def partly_known(simulations: Simulations) -> np.ndarray:
     """Rows that lack some statistics, but not all, (n,) of bool."""
-    known = known_by_column(simulations.x.array, simulations.x.columns)
-    return (simulations.status == Status.INVALID) & known.any(axis=1)
+    found = simulations.status == Status.INVALID
+    lacking = np.flatnonzero(found)
+    known = known_by_column(take(simulations.x.array, lacking), simulations.x.columns)
+    found[lacking] = known.any(axis=1)
+    return found
 
 
 def worth_masking(valid: int, partial: int) -> bool:
@@ -103,12 +132,6 @@ def worth_masking(valid: int, partial: int) -> bool:
     """
     share = partial / max(valid + partial, 1)
     return _WORTH[0] <= share <= _WORTH[1]
-
-
-def _never_varies(values: np.ndarray) -> bool:
-    """Whether all rows of (n, *shape) are the same, absent trials excepted."""
-    rows = values.reshape(len(values), -1)
-    return bool(np.all((rows == rows[:1]) | np.isnan(rows)))
 
 
 def unbounded(model: Model, theta: np.ndarray) -> np.ndarray:
@@ -125,11 +148,12 @@ def far_off(target: Observation, simulations: Simulations) -> str | None:
 
     Far: beyond the range of the valid simulations by more than ``_FAR`` of that range.
     """
-    x, far = simulations.x[simulations.valid], []
-    for column in x.columns:
+    far, columns = [], simulations.x.columns
+    lows, highs = ranges(simulations)
+    for column, places in zip(columns, spans(columns), strict=True):
         if column.is_array:
             continue
-        low, high = float(np.min(x[column.name])), float(np.max(x[column.name]))
+        low, high = float(lows[places.start]), float(highs[places.start])
         value, reach = float(target[column.name]), _FAR * (high - low)
         if not low - reach <= value <= high + reach:
             far.append(f"{column.name} of {value:.4g} (simulated: {low:.4g} to {high:.4g})")
@@ -137,6 +161,6 @@ def far_off(target: Observation, simulations: Simulations) -> str | None:
         return None
     return (
         f"Expected an observation that the model can produce; got {', '.join(far)}, far outside "
-        f"all {len(x):,} valid simulations of the prior: the posterior is extrapolation there. "
-        "Check the units, widen the prior, or mend the model."
+        f"all {int(simulations.valid.sum()):,} valid simulations of the prior: the posterior is "
+        "extrapolation there. Check the units, widen the prior, or mend the model."
     )

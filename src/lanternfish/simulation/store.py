@@ -21,6 +21,7 @@ import numpy as np
 
 from lanternfish.core import Column, DamagedFile, Folder, Simulations, Status
 from lanternfish.core.columns import width
+from lanternfish.core.mapped import allocate, release
 from lanternfish.core.seeds import simulation_seeds
 from lanternfish.simulation.outcome import distinct
 from lanternfish.simulation.progress import tally
@@ -110,13 +111,16 @@ def open_store(folder: str | os.PathLike | Folder) -> SimulationStore:
 
 
 class Rows:
-    """Simulations that grow to a number known before, without a second copy."""
+    """Simulations that grow to a number known before, without a second copy.
+
+    Where they are too large for memory they are mapped from files (``core.mapped``).
+    """
 
     def __init__(self, n: int, parameters, statistics) -> None:
         self._columns = parameters, statistics
         self._arrays = {
-            "theta": np.empty((n, width(parameters))),
-            "x": np.empty((n, width(statistics))),
+            "theta": allocate((n, width(parameters))),
+            "x": allocate((n, width(statistics))),
             "status": np.empty(n, np.int8),
             "weight": np.empty(n),
             "seeds": np.empty(n, np.uint64),
@@ -131,6 +135,7 @@ class Rows:
         """Take over rows from number ``row`` on."""
         for name, values in part.arrays().items():
             self._arrays[name][row : row + len(part)] = values
+        release(self._arrays["theta"], self._arrays["x"])
         self._filled = max(self._filled, row + len(part))
         self._messages = distinct([*self._messages, *part.messages])
 
