@@ -74,11 +74,13 @@ def in_turns(n: int, cold: bool) -> None:
         for path, array in zip(paths, whole, strict=True):
             np.save(path, array)
         start = flows.build(0, flows.Architecture("autoregressive", layers=3, depth=1), *whole[:2])
-        # one epoch of so many minibatches: rows of all the file, as a whole epoch has them
-        batch = 200
-        held = np.random.default_rng(1).random(n) >= _MINIBATCHES * batch / n
+        # a part of an epoch, which goes through the file in windows of neighbouring rows
+        batch, rng = 200, np.random.default_rng(1)
+        part = min(_MINIBATCHES * batch, n)
         rates = {"memory": [], "disk": []}
         for turn in range(_TURNS + 1):
+            at = int(rng.integers(n - part + 1))
+            held = (np.arange(n) < at) | (np.arange(n) >= at + part)
             for where in rates:
                 if where == "disk":
                     if cold:
@@ -90,7 +92,7 @@ def in_turns(n: int, cold: bool) -> None:
                 began = time.perf_counter()
                 train(start, pairs, settings, seed=turn, held=held)
                 if turn:  # the first turn compiles
-                    rates[where].append(_MINIBATCHES / (time.perf_counter() - began))
+                    rates[where].append(part // batch / (time.perf_counter() - began))
     memory, disk = (max(rates[where]) for where in ("memory", "disk"))
     print(f"{n:>12,}{memory:>14.0f}{disk:>14.0f}{disk / memory:>10.0%}")
 

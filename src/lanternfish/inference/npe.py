@@ -49,7 +49,8 @@ from lanternfish.inference.rounds import (
 )
 from lanternfish.inference.truncation import TruncatedPrior
 
-_MEMBERS, _FEW = 3, 20_000  # of an ensemble, where there are fewer pairs than these
+_MEMBERS, _FEW = 3, 5_000  # of an ensemble, where there are fewer pairs than these
+_RACED = 20_000  # pairs from which a race between densities is worth its time
 _PROPOSALS = ("truncated", "posterior")
 _SETTLED = 0.8  # share of a round's draws that the next cut keeps, above which cuts bring nothing
 
@@ -73,8 +74,8 @@ class NPE(SequentialMethod):
         epsilon: share of the posterior that a truncated proposal may lose.
         masked: whether simulations that lack some of their statistics (NaN) are trained on; None:
             where they are 5 to 90 % of those that have any.
-        members: flows in the ensemble; None: 3 where the density is left to us and there are fewer
-            than 20,000 pairs to learn from, else 1.
+        members: flows in the ensemble; None: 3 where the density is left to us and one round has
+            fewer than 5,000 pairs to learn from, else 1.
 
     >>> import lanternfish as lf
     >>> lf.NPE(simulations=100_000, rounds=5).rounds
@@ -156,7 +157,7 @@ class NPE(SequentialMethod):
         chosen = self.architecture if before is None else before.architecture
         if chosen is None:
             chosen = self._choose(rounds, number, pairs, build)
-        several = self.density is None and len(pairs.z) < _FEW
+        several = self.density is None and self.rounds == 1 and len(pairs.z) < _FEW
         seeds = rounds.member_seeds(number, self.members or (_MEMBERS if several else 1))
         held = held_out(rows, self.training.held_out, rounds.seed("held", 0))
         fresh = [build(chosen, seed) for seed in seeds]
@@ -210,7 +211,7 @@ class NPE(SequentialMethod):
         study, stage = rounds.study, rounds.stage("race", number)
         if any(column.is_array for column in study.model.statistics):
             return SPLINE
-        if len(pairs.z) < _FEW:
+        if len(pairs.z) < _RACED:
             return AUTOREGRESSIVE
         seed = rounds.seed("fit", number)
         chosen, losses = race(
