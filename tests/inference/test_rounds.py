@@ -1,6 +1,7 @@
 """Rounds: the atomic loss, the judge between rounds, ends of cuts, collapse, far observations."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ import lanternfish as lf
 from lanternfish.cli.report import _notes
 from lanternfish.core import Folder
 from lanternfish.inference.judge import gain, of_losses
-from lanternfish.inference.npe import NPE
+from lanternfish.inference.npe import NPE, held_out
 from lanternfish.inference.objectives import ATOMS, Atoms, Pairs, losses
 from lanternfish.inference.rounds import Study
 
@@ -93,6 +94,29 @@ def test_the_judge_measures_what_is_known(pairs):
 def test_losses_without_an_end_are_judged_too():
     found = of_losses(np.full(20, 1.0), np.r_[np.inf, np.ones(19)], np.ones(20))
     assert found.mean == pytest.approx(-49 / 20)
+
+
+def test_the_same_simulations_are_held_out_in_every_round():
+    first, later = held_out(np.arange(1_000), 0.1, 5), held_out(np.arange(300, 2_000), 0.1, 5)
+    assert np.array_equal(first[300:], later[:700])
+    assert 0.05 < first.mean() < 0.15
+    assert held_out(np.arange(2), 0.01, 0).sum() == 1
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_a_round_goes_on_from_the_one_before_where_that_is_ahead(gaussian_run, pairs, ahead):
+    """With fewer and smaller steps; else it starts anew."""
+    before, fresh = gaussian_run.posterior, [Normal()]
+    near, far = (Normal(0.0), Normal(9.0)) if ahead else (Normal(9.0), Normal(0.0))
+    members, settings = NPE()._starts(replace(before, flow=near), [far], pairs, np.arange(40))
+    assert (members == [near]) == ahead
+    if ahead:
+        usual = NPE().training.for_pairs(len(pairs.z))
+        assert settings.epochs <= usual.epochs / 2 + 1
+        assert settings.rate < usual.rate
+    else:
+        assert settings is None
+    assert NPE()._starts(None, fresh, pairs, np.arange(40)) == (fresh, None)
 
 
 def test_when_rounds_bring_nothing_more_the_rest_is_one_round(gaussian_model, gaussian_target):
