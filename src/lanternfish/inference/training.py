@@ -34,9 +34,8 @@ from lanternfish.inference.order import Order
 Curves = dict[str, list[float]]
 
 _NEVER = 1e30  # held-out loss before the first epoch
-_BATCH = 200  # pairs in a minibatch, and fewer where they are few: for so many minibatches an epoch
-_FEWEST_BATCH, _BATCHES = 50, 20
-_EPOCHS, _FEWEST_EPOCHS, _MOST_EPOCHS = 50, 3, 100  # at 10,000 pairs, at least and at most
+_BATCH, _SMALL_BATCH, _FEW = 200, 100, 20_000  # pairs in a minibatch; fewer where they are so few
+_EPOCHS, _FEWEST_EPOCHS, _MOST_EPOCHS = 35, 3, 100  # at 10,000 pairs, at least and at most
 _WARM = 100  # minibatches over which the rate rises
 _BYTES = 32e6  # of minibatches that the compiled program gets at a time
 _STEPS = 64  # of them, at most
@@ -49,12 +48,12 @@ class Training:
     """Settings of the loop; the defaults need no tuning.
 
     Args:
-        batch: pairs in a minibatch; from 50 to 200, by how many pairs there are, where left out.
+        batch: pairs in a minibatch; 200, or 100 of fewer than 20,000 pairs, where left out.
         rate: highest learning rate.
         clip: largest norm of a minibatch's gradient.
         decay: decoupled weight decay.
         epochs: over which the rate falls to nothing; by how many pairs there are, where left out:
-            50 for 10,000, fewer for more as the square root, from 3 to 100.
+            35 for 10,000, fewer for more as the square root, from 3 to 100.
         patience: epochs without a better held-out loss that end training; a fifth of all epochs,
             and at least 5, where left out.
         held_out: share of the pairs kept for validation, at most 20,000 of them.
@@ -84,7 +83,7 @@ class Training:
 
     def for_pairs(self, n: int) -> Training:
         """The settings with batch, epochs and patience decided for n pairs."""
-        batch = self.batch or int(np.clip(n // _BATCHES, _FEWEST_BATCH, _BATCH))
+        batch = self.batch or (_SMALL_BATCH if n < _FEW else _BATCH)
         fitting = round(_EPOCHS * (10_000 / max(n, 1)) ** 0.5)
         epochs = self.epochs or int(np.clip(fitting, _FEWEST_EPOCHS, _MOST_EPOCHS))
         return replace(
