@@ -63,7 +63,8 @@ def test_fewer_pairs_than_atoms_are_not_counted_twice(pairs):
 
 
 def test_rounds_from_the_posterior_find_the_closed_form(gaussian_model, gaussian_target, exact):
-    method = NPE(3_000, rounds=3, proposal="posterior", density="maf")
+    training = lf.inference.Training(epochs=30)
+    method = NPE(3_000, rounds=3, proposal="posterior", density="maf", training=training)
     run = lf.infer(gaussian_model, gaussian_target, method, seed=0, progress=False)
     mean, covariance = exact()
     sd = np.sqrt(np.diag(covariance))
