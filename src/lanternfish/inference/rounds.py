@@ -23,7 +23,10 @@ _WORTH = (0.05, 0.9)  # share of rows that lack statistics for which they are tr
 
 @dataclass(frozen=True)
 class Study:
-    """What a method is given: the model, its target and where and how to work."""
+    """What a method is given: the model, its target and where and how to work.
+
+    ``given`` are simulations that stand for the first round.
+    """
 
     model: Model
     target: Observation
@@ -31,6 +34,7 @@ class Study:
     folder: Folder | None = None
     executor: Any = None
     tell: Callable[[Progress], None] = lambda progress: None
+    given: Simulations | None = None
 
 
 @dataclass(frozen=True)
