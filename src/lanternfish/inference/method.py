@@ -17,10 +17,11 @@ from lanternfish import flows
 from lanternfish.core import Folder, Simulations
 from lanternfish.core.seeds import stream
 from lanternfish.inference.budget import affordable
+from lanternfish.inference.learned import learned, too_little
 from lanternfish.inference.objectives import Pairs
 from lanternfish.inference.progress import Progress, Stage
 from lanternfish.inference.rounds import Study, far_off, unbounded
-from lanternfish.inference.training import Training, train_together
+from lanternfish.inference.training import Training, split, train_together
 from lanternfish.inference.validity import Validity, learn_validity
 from lanternfish.simulation import simulate
 from lanternfish.simulation.store import shard_name
@@ -204,6 +205,18 @@ class Rounds:
         if far is not None:
             self.history[0]["far"] = far
             warnings.warn(far, stacklevel=4)
+
+    def say_if_little(self, pairs: Pairs) -> None:
+        """Note what the first round learned, and warn where that is not told from nothing."""
+        entry, prior = self.history[0], self.study.model.prior
+        if not (prior.has_density and entry["validation"]):
+            return
+        held, _ = split(len(pairs.z), self.training.held_out, self.seed("fit", 1))
+        entry["learned"] = learned(prior, pairs, held, float(np.nanmin(entry["validation"])))
+        little = too_little(entry["learned"], len(held), len(pairs.z))
+        if little is not None:
+            entry["little"] = little
+            warnings.warn(little, stacklevel=4)
 
     def stage(self, what: str, number: int) -> Stage:
         """The name of a part of a round, for progress."""

@@ -62,11 +62,12 @@ def training_pairs(model: Model, simulations: Simulations, masked: bool | None =
         ValueError: if too few are valid, or a statistic never varies.
     """
     if too_few(simulations):
-        valid = int(simulations.valid.sum())
+        valid, parameters = int(simulations.valid.sum()), len(simulations.theta.columns)
+        each = f", one for each of {parameters} parameters," if parameters > _FEWEST else ""
         raise ValueError(
-            f"Expected at least {_FEWEST} valid simulations to learn from; got {valid}: "
-            f"{simulations.report()} Raise the number of simulations, or narrow the prior to where "
-            "the model gives finite statistics."
+            f"Expected at least {max(_FEWEST, parameters)} valid simulations{each} to learn from; "
+            f"got {valid}: {simulations.report()} Raise the number of simulations, or narrow the "
+            "prior to where the model gives finite statistics."
         )
     kept = simulations[trained_on(simulations, masked)]
     x = np.where(np.isfinite(kept.x.array), kept.x.array, np.nan)
@@ -81,8 +82,8 @@ def training_pairs(model: Model, simulations: Simulations, masked: bool | None =
 
 
 def too_few(simulations: Simulations) -> bool:
-    """Whether so few are valid that no posterior can be learned from them."""
-    return int(simulations.valid.sum()) < _FEWEST
+    """Whether so few are valid that no posterior can be learned: below 50, or the parameters."""
+    return int(simulations.valid.sum()) < max(_FEWEST, len(simulations.theta.columns))
 
 
 def trained_on(simulations: Simulations, masked: bool | None) -> np.ndarray:
