@@ -6,14 +6,17 @@ import pkgutil
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import lanternfish
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+GUIDE = (ROOT / "docs" / "from_sbi.md").read_text()
 MODULES = [
     info.name
     for info in pkgutil.walk_packages(lanternfish.__path__, "lanternfish.")
@@ -46,6 +49,51 @@ def test_the_raw_data_program_runs():
     samples = names["run"].posterior.sample(1_000)["gain"]
     assert 0.7 < samples.mean() < 1.3
     assert samples.std() < 0.3  # 1 before
+
+
+@pytest.mark.parametrize("defaults", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_guide_from_sbi_runs(defaults, tmp_path, monkeypatch):
+    """Our side of it, from top to bottom, on simulations such as its first example made.
+
+    A measured response of slope 1 and offset 0.2: both lie inside what is found. For speed, without
+    the defaults' race and ensemble.
+    """
+    monkeypatch.chdir(tmp_path)
+    if not defaults:
+        small = lanternfish.flows.Architecture("maf", layers=2, width=16, depth=1)
+        training = lanternfish.inference.Training(patience=3, cuts=1, max_epochs=40)
+        quick = partial(lanternfish.NPE, density=small, training=training)
+        monkeypatch.setattr(lanternfish, "NPE", quick)
+    rng = np.random.default_rng(0)
+    theta = rng.uniform([0, -1], [2, 1], size=(600, 2)).astype(np.float32)
+    x = theta[:, :1] * [0.5, 1.0, 2.0] + theta[:, 1:] + 0.2 * rng.normal(size=(600, 3))
+    np.save("theta.npy", theta)
+    np.save("x.npy", x.astype(np.float32))
+    names: dict = {}
+    for program in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL):
+        exec(program, names)
+        if "simulations = lf.Simulations.of" in program:
+            given = names["run"].posterior.sample(1_000)
+    for samples in (names["truncated"].posterior.sample(1_000), given):
+        low, high = np.quantile(samples.array, [0.01, 0.99], axis=0)
+        assert np.all((low < [1.0, 0.2]) & (high > [1.0, 0.2]))
+        assert np.all(high - low < 1.5)  # 2 before
+    trace = names["samples"]["tau"]
+    assert 1.0 < trace.mean() < 3.0
+    assert trace.std() < 1.2  # 1.4 before
+    assert names["check"].finding["n"] == 600
+
+
+def test_what_the_guide_from_sbi_names_is_there():
+    """In the table's right column, names that are called or accessed on ours."""
+    rows = re.findall(r"^\| .* \| (.*) \|$", GUIDE.split("## Names")[1], re.MULTILINE)
+    named = re.findall(r"`(?:diagnostics|plot)\.(\w+)`", " ".join(rows))
+    assert {"calibration_check", "predictive_check", "calibration", "pair"} <= set(named)
+    for name in named:
+        assert hasattr(lanternfish.diagnostics, name) or hasattr(lanternfish.plot, name)
+    calls = set(re.findall(r"`([A-Z]\w+)(?:\(|`|\.)", " ".join(rows)))
+    assert {"Prior", "Simulations", "NPE", "NLE", "Trials", "Run"} <= calls
+    assert all(hasattr(lanternfish, name) for name in calls - {"NaN"})
 
 
 def test_the_first_shell_block_has_two_lines():

@@ -8,6 +8,7 @@ import pytest
 from lanternfish.core import (
     BatchSimulator,
     Column,
+    Elsewhere,
     JaxSimulator,
     Model,
     Observation,
@@ -146,3 +147,37 @@ WRONG = {
 def test_bad_input_is_named(name, simulations):
     with pytest.raises((ValueError, TypeError), match=r"^Expected [^\n]+; got [^\n]+\.$"):
         WRONG[name](simulations)
+
+
+ELSEWHERE = Model(Prior(a=Uniform(0, 1), b=Uniform(-1, 1)), Elsewhere(outputs=("rate", "cv")))
+THETA = [[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]]
+
+
+def test_arrays_of_elsewhere_become_simulations():
+    """A row with NaN or infinity is invalid; single precision may leave a bound by its rounding."""
+    x = [[1.0, 2.0], [np.nan, 2.0], [1.0, np.inf]]
+    found = Simulations.of(ELSEWHERE, np.array(THETA, np.float32), x)
+    assert found.status.tolist() == [Status.OK, Status.INVALID, Status.INVALID]
+    assert found.weight.tolist() == [1, 1, 1]
+    assert found.theta["b"].tolist() == pytest.approx([0.2, 0.4, 0.6])
+    edge = Simulations.of(ELSEWHERE, [[1 + 1e-7, -1 - 1e-7]], [[1.0, 2.0]])
+    assert edge.theta.array.tolist() == [[1.0, -1.0]]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"x": np.ones((2, 2))}, "as many rows of x as of theta, 3; got 2"),
+        ({"x": np.ones((3, 5))}, r"x of shape \(n, 2\); got \(3, 5\)"),
+        (
+            {"theta": np.full((3, 2), 1.5)},
+            "a between 0 and 1, the prior's bounds; got 1.5 in row 0",
+        ),
+        ({"weight": [1.0, 2.0]}, r"weights of shape \(3,\)"),
+        ({"weight": [1.0, -2.0, 1.0]}, r"weights of shape \(3,\)"),
+    ],
+)
+def test_arrays_that_do_not_fit(given, words):
+    whole = {"theta": THETA, "x": np.ones((3, 2))} | given
+    with pytest.raises(ValueError, match=rf"^Expected {words}"):
+        Simulations.of(ELSEWHERE, **whole)

@@ -134,6 +134,31 @@ def curve(rounds, epochs=40):
     return {"rounds": [one | {"simulations": 10_000, "valid_fraction": 0.011}] * rounds}
 
 
+def band(n=300, k=19):
+    """Levels and a band of four standard errors."""
+    levels = np.arange(1, k + 1) / (k + 1)
+    width = 4 * np.sqrt(levels * (1 - levels) / n)
+    return {"levels": levels, "low": levels - width, "high": levels + width}
+
+
+@pytest.mark.parametrize("d", [1, 4, 31])
+def test_calibration(d, seed):
+    """Parameters outside the band are named, at most five; those inside are counted."""
+    rng = np.random.default_rng(seed)
+    uniform = rng.random((300, d))
+    columns = [Column(f"p{i}") for i in range(d)]
+    figure = plot.calibration(Table(uniform, columns), rng.random(300), **band())
+    assert problems(figure) == []
+    assert ("p0" if d == 1 else f"{d} parameters") in words(figure)
+    narrow = np.where(np.arange(d) < 7, 0.5 + 0.5 * np.sin(np.pi * (uniform - 0.5)), uniform)
+    figure = plot.calibration(Table(narrow, columns), rng.beta(3, 1, 300), **band())
+    assert problems(figure) == []
+    found = words(figure)
+    assert sum(f"p{i}" in found for i in range(7)) == min(d, 5)
+    if d > 5:
+        assert f"{d - 5} more" in found
+
+
 @pytest.mark.parametrize("rounds", [1, 2, 5, 12])
 def test_training(rounds):
     figure = plot.training(curve(rounds))
@@ -230,6 +255,8 @@ WRONG = {
     "shape": lambda: plot.traces(Traces(np.arange(5), np.ones((2, 3, 4)), CELLS)),
     "no circuit": lambda: plot.traces(Traces(np.arange(5), np.ones((0, 3, 5)), CELLS)),
     "several measured": lambda: plot.traces(circuits(1), measured=circuits(2)),
+    "coverage of others": lambda: plot.calibration(X, np.ones(2), **band()),
+    "half a band": lambda: plot.calibration(X, np.ones(3), **band() | {"low": np.ones(2)}),
     "ending": lambda: plot.save(plot.training(curve(1)), "figure.docx"),
     "no ending": lambda: plot.save(plot.training(curve(1)), "figure"),
     "dpi": lambda: plot.save(plot.training(curve(1)), "figure.png", dpi=0),

@@ -155,8 +155,9 @@ def _notes(run: Run) -> list[str]:
     """What a reader should know of how the rounds went, one sentence each."""
     notes, rounds = [], _rounds(run)
     for number, entry in enumerate(rounds, start=1):
-        if entry.get("far"):
-            notes.append(entry["far"])
+        for said in ("far", "little"):
+            if entry.get(said):
+                notes.append(entry[said])
         if entry.get("reverted"):
             notes.append(
                 f"round {number} made the posterior worse on simulations held out "

@@ -9,7 +9,13 @@ from lanternfish.core.model import Model, Traces
 from lanternfish.core.posterior import Marginal, Posterior
 from lanternfish.core.prior import Prior
 from lanternfish.core.simulations import Simulations, Status
-from lanternfish.core.simulators import BatchSimulator, JaxSimulator, PythonSimulator, Simulator
+from lanternfish.core.simulators import (
+    BatchSimulator,
+    Elsewhere,
+    JaxSimulator,
+    PythonSimulator,
+    Simulator,
+)
 from lanternfish.core.table import Table
 from lanternfish.core.targets import Observation
 
@@ -22,6 +28,7 @@ __all__ = [
     "CorrelatedNormal",
     "Custom",
     "DamagedFile",
+    "Elsewhere",
     "Folder",
     "FromSamples",
     "Gamma",

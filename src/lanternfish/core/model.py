@@ -38,7 +38,7 @@ class Model:
             raise TypeError(f"Expected a Prior; got {self.prior!r}.")
         if not isinstance(self.simulator, Simulator):
             raise TypeError(
-                "Expected a JaxSimulator, PythonSimulator or BatchSimulator; "
+                "Expected a JaxSimulator, PythonSimulator, BatchSimulator or Elsewhere; "
                 f"got {self.simulator!r}."
             )
         for target in self.targets.values():

@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from lanternfish.core.columns import Column, width
+from lanternfish.core.columns import Column, known_by_column, width
 from lanternfish.core.mapped import joined, take
-from lanternfish.core.table import Table
+from lanternfish.core.model import Model
+from lanternfish.core.table import Table, as_table
+
+_ROUNDING = 1e-6  # of the prior's range, by which single precision may leave it
 
 
 class Status(enum.IntEnum):
@@ -77,6 +80,40 @@ class Simulations:
             np.zeros(0),
             np.zeros(0, np.uint64),
         )
+
+    @classmethod
+    def of(cls, model: Model, theta, x, weight=None) -> Simulations:
+        """Simulations of a model that were made elsewhere, such as ``theta`` and ``x`` of sbi.
+
+        >>> import lanternfish as lf
+        >>> model = lf.Model(lf.Prior(a=lf.Uniform(0, 1)), lf.Elsewhere(outputs=("b", "c")))
+        >>> lf.Simulations.of(model, theta=[[0.1], [0.2]], x=[[1.0, 2.0], [1.5, float("nan")]])
+        Simulations: 2 simulations: 1 gave finite statistics; 1 gave a statistic that is not a \
+finite number.
+
+        Args:
+            model: whose prior the parameters are draws of, and whose statistics x holds.
+            theta: a table, a mapping of names, or an array (n, d), inside the prior's bounds.
+            x: a table, a mapping of names to arrays (n, *shape), or an array (n, k). Rows with NaN
+                or infinity are invalid; hand them over too, they tell where the model fails.
+            weight: prior over proposal density of each row, (n,), where parameters were not drawn
+                from the prior; of mean 1.
+
+        Raises:
+            ValueError: if shapes or names do not fit, or parameters lie outside the prior.
+        """
+        theta, x = as_table(theta, model.parameters, "theta"), as_table(x, model.statistics, "x")
+        n, low, high = len(theta), model.prior.low, model.prior.high
+        if len(x) != n:
+            raise ValueError(f"Expected as many rows of x as of theta, {n:,}; got {len(x):,}.")
+        held = np.clip(theta.array, low, high)
+        rounded = np.abs(held - theta.array) <= _ROUNDING * (
+            np.abs(held) + np.minimum(1, high - low)
+        )
+        theta = model.prior.check_inside(np.where(rounded, held, theta.array))
+        whole = known_by_column(x.array, x.columns).all(axis=1)
+        status = np.where(whole, Status.OK, Status.INVALID).astype(np.int8)
+        return cls(theta, x, status, _weights(weight, n), np.zeros(n, np.uint64))
 
     def __len__(self) -> int:
         return len(self.theta)
@@ -150,6 +187,19 @@ class Simulations:
             np.asarray(arrays["seeds"]),
             tuple(messages),
         )
+
+
+def _weights(weight, n: int) -> np.ndarray:
+    """Importance weights (n,), 1 where none are given."""
+    if weight is None:
+        return np.ones(n)
+    found = np.asarray(weight, np.float64)
+    if found.shape != (n,) or not np.all(np.isfinite(found) & (found >= 0)):
+        raise ValueError(
+            f"Expected weights of shape ({n},), finite and of 0 or more; got shape {found.shape}: "
+            "each is the prior's density over the proposal's."
+        )
+    return found
 
 
 def report_counts(counts: dict[Status, int]) -> str:

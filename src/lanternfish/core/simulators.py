@@ -1,6 +1,7 @@
 """What a simulator is: a function of parameters and a seed, and the names of what it returns.
 
-Three kinds, by how the function is called; the room ``simulation`` runs them.
+Three kinds, by how the function is called; the room ``simulation`` runs them. A fourth,
+``Elsewhere``, stands for one that is not at hand, while its simulations are.
 
 | kind | function | runs |
 |---|---|---|
@@ -110,6 +111,27 @@ class BatchSimulator(Simulator):
         super().__post_init__()
         if self.block < 1:
             raise ValueError(f"Expected a block of at least 1; got {self.block}.")
+
+
+class Elsewhere(Simulator):
+    """A simulator that does not run here; its simulations are there already.
+
+    A model with it is learned from what ``Simulations.of`` holds, through
+    ``infer(..., simulations=...)``, in one round. Whoever asks it for another simulation is told.
+
+    >>> import lanternfish as lf
+    >>> model = lf.Model(lf.Prior(gain=lf.Normal(0, 1)), lf.Elsewhere(outputs=("rate", "cv")))
+
+    Args:
+        outputs: names or columns of the statistics that the simulations hold.
+    """
+
+    def __init__(self, outputs: Sequence[str | Column]) -> None:
+        super().__init__(_not_here, outputs)
+
+
+def _not_here(theta, seed):
+    raise NotImplementedError("Expected a simulator; got one that is elsewhere.")
 
 
 def _source(function: Callable, depth: int = 3) -> str:

@@ -1,6 +1,14 @@
 """Evidence that a posterior can be trusted, in numbers and in words."""
 
+from lanternfish.diagnostics.calibration import CalibrationCheck, calibration_check
 from lanternfish.diagnostics.constraint import Constraint, constraints
 from lanternfish.diagnostics.predictive import PredictiveCheck, predictive_check
 
-__all__ = ["Constraint", "PredictiveCheck", "constraints", "predictive_check"]
+__all__ = [
+    "CalibrationCheck",
+    "Constraint",
+    "PredictiveCheck",
+    "calibration_check",
+    "constraints",
+    "predictive_check",
+]

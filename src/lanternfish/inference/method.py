@@ -17,12 +17,14 @@ from lanternfish import flows
 from lanternfish.core import Folder, Simulations
 from lanternfish.core.seeds import stream
 from lanternfish.inference.budget import affordable
+from lanternfish.inference.learned import learned, too_little
 from lanternfish.inference.objectives import Pairs
 from lanternfish.inference.progress import Progress, Stage
 from lanternfish.inference.rounds import Study, far_off, unbounded
-from lanternfish.inference.training import Training, train_together
+from lanternfish.inference.training import Training, split, train_together
 from lanternfish.inference.validity import Validity, learn_validity
 from lanternfish.simulation import simulate
+from lanternfish.simulation.store import shard_name
 
 _SIMULATIONS = 10_000
 
@@ -88,11 +90,17 @@ class SequentialMethod:
         return [first, *np.diff(edges).tolist()]
 
     def planned(self, study: Study) -> list[int]:
-        """Simulations of each round of a study."""
+        """Simulations of each round of a study; those that are given are the first round's."""
+        if study.given is not None and self.rounds == 1:
+            return [len(study.given)]
+        total = self.simulations
         if self.minutes is not None:
-            return self.budgets(affordable(study, self.minutes, self.rounds))
-        assert self.simulations is not None  # see __post_init__
-        return self.budgets(self.simulations)
+            total = affordable(study, self.minutes, self.rounds)
+        assert total is not None  # see __post_init__
+        if study.given is None:
+            return self.budgets(total)
+        edges = np.linspace(0, total, self.rounds).round().astype(int)
+        return [len(study.given), *np.diff(edges).tolist()]
 
     def describe(self) -> dict:
         """Hyperparameters, for the paper trail."""
@@ -121,17 +129,9 @@ class Rounds:
 
     def simulate(self, number: int, proposal=None) -> None:
         """Simulate a round, from the prior or from proposals, and add it to the history."""
-        study, stage = self.study, self.stage("simulate", number)
-        new = simulate(
-            study.model,
-            self.budgets[number - 1],
-            proposal=proposal,
-            seed=study.seed,
-            first=len(self.simulations),
-            executor=study.executor,
-            store=self._part("simulations", number),
-            progress=lambda event: study.tell(Progress.of_simulation(stage, event)),
-        )
+        new = self._given(number)
+        if new is None:
+            new = self._simulated(number, proposal)
         self.simulations = self.simulations + new
         self.history.append({
             "simulations": len(new),
@@ -141,6 +141,28 @@ class Rounds:
             "validation": [],
             "best_epoch": 0,
         })  # fmt: skip
+
+    def _given(self, number: int) -> Simulations | None:
+        """Those that are there already and stand for the first round; kept like a shard of it."""
+        given, part = self.study.given, self._part("simulations", number)
+        if number > 1 or given is None:
+            return None
+        if part is not None and not part.exists(shard_name(0)):
+            part.write_arrays(shard_name(0), given.arrays())
+        return given
+
+    def _simulated(self, number: int, proposal) -> Simulations:
+        study, stage = self.study, self.stage("simulate", number)
+        return simulate(
+            study.model,
+            self.budgets[number - 1],
+            proposal=proposal,
+            seed=study.seed,
+            first=len(self.simulations),
+            executor=study.executor,
+            store=self._part("simulations", number),
+            progress=lambda event: study.tell(Progress.of_simulation(stage, event)),
+        )
 
     def train(
         self, number: int, members: Sequence[flows.ConditionalFlow], pairs: Pairs, *,
@@ -191,6 +213,21 @@ class Rounds:
         if far is not None:
             self.history[0]["far"] = far
             warnings.warn(far, stacklevel=4)
+
+    def say_if_little(self, pairs: Pairs, held: np.ndarray) -> None:
+        """Note what the first round learned, and warn where that is not told from nothing.
+
+        Args:
+            held: rows of pairs that were held out.
+        """
+        entry, prior = self.history[0], self.study.model.prior
+        if not (prior.has_density and entry["validation"]):
+            return
+        entry["learned"] = learned(prior, pairs, held, float(np.nanmin(entry["validation"])))
+        little = too_little(entry["learned"], len(held), len(pairs.z))
+        if little is not None:
+            entry["little"] = little
+            warnings.warn(little, stacklevel=4)
 
     def stage(self, what: str, number: int) -> Stage:
         """The name of a part of a round, for progress."""

@@ -112,6 +112,8 @@ class NPE(SequentialMethod):
             found = self._learn(rounds, number, proposal, posterior)
             if number == 1:
                 rounds.say_if_far()
+                assert found is not None  # of the first round always
+                rounds.say_if_little(found.pairs)
             posterior = self._better(rounds, posterior, found)
         assert posterior is not None  # the first round gives one, or raises
         return Fitted(posterior, rounds.simulations, {"rounds": rounds.history})

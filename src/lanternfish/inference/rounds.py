@@ -24,7 +24,10 @@ _WORTH = (0.05, 0.9)  # share of rows that lack statistics for which they are tr
 
 @dataclass(frozen=True)
 class Study:
-    """What a method is given: the model, its target and where and how to work."""
+    """What a method is given: the model, its target and where and how to work.
+
+    ``given`` are simulations that stand for the first round.
+    """
 
     model: Model
     target: Observation
@@ -32,6 +35,7 @@ class Study:
     folder: Folder | None = None
     executor: Any = None
     tell: Callable[[Progress], None] = lambda progress: None
+    given: Simulations | None = None
 
 
 @dataclass(frozen=True)
@@ -59,11 +63,12 @@ def training_pairs(model: Model, simulations: Simulations, masked: bool | None =
         ValueError: if too few are valid, or a statistic never varies.
     """
     if too_few(simulations):
-        valid = int(simulations.valid.sum())
+        valid, parameters = int(simulations.valid.sum()), len(simulations.theta.columns)
+        each = f", one for each of {parameters} parameters," if parameters > _FEWEST else ""
         raise ValueError(
-            f"Expected at least {_FEWEST} valid simulations to learn from; got {valid}: "
-            f"{simulations.report()} Raise the number of simulations, or narrow the prior to where "
-            "the model gives finite statistics."
+            f"Expected at least {max(_FEWEST, parameters)} valid simulations{each} to learn from; "
+            f"got {valid}: {simulations.report()} Raise the number of simulations, or narrow the "
+            "prior to where the model gives finite statistics."
         )
     low, high = ranges(simulations)
     columns = simulations.x.columns
@@ -103,8 +108,8 @@ def ranges(simulations: Simulations) -> tuple[np.ndarray, np.ndarray]:
 
 
 def too_few(simulations: Simulations) -> bool:
-    """Whether so few are valid that no posterior can be learned from them."""
-    return int(simulations.valid.sum()) < _FEWEST
+    """Whether so few are valid that no posterior can be learned: below 50, or the parameters."""
+    return int(simulations.valid.sum()) < max(_FEWEST, len(simulations.theta.columns))
 
 
 def trained_on(simulations: Simulations, masked: bool | None) -> np.ndarray:

@@ -10,9 +10,10 @@ import platform
 import time
 from typing import Protocol
 
-from lanternfish.core import Folder, Model, Observation
+from lanternfish.core import Folder, Model, Observation, Simulations
 from lanternfish.core.run import Run
 from lanternfish.core.seeds import check_seed
+from lanternfish.inference.given import check_given, digest
 from lanternfish.inference.npe import NPE
 from lanternfish.inference.progress import Listener, listening
 from lanternfish.inference.rounds import Fitted, Study
@@ -32,6 +33,7 @@ def infer(
     target: Observation,
     method: Method | None = None,
     *,
+    simulations: Simulations | None = None,
     executor=None,
     seed: int = 0,
     store: str | os.PathLike | None = None,
@@ -43,6 +45,9 @@ def infer(
         model: prior, simulator and statistics.
         target: an ``Observation`` with a value for each statistic of the model.
         method: ``NPE(...)``; by default ``NPE()``.
+        simulations: some that are there already, with parameters from the prior (see
+            ``Simulations.of``): they are the first round. One round learns from them alone; further
+            rounds spend the method's budget.
         executor: any ``concurrent.futures.Executor`` for the simulations.
         seed: the same seed gives the same run.
         store: a folder or fsspec URL; simulations, training and the run are kept there as they
@@ -58,11 +63,14 @@ def infer(
     _check(model, target, method)
     folder = None if store is None else Folder(os.fspath(store))
     study_card = _card(model, target, method, seed)
+    if simulations is not None:
+        check_given(model, simulations)
+        study_card["simulations"] = digest(simulations)
     if folder is not None:
         _claim(folder, study_card)
     clock = _Clock(folder)
     with listening(progress) as tell, clock:
-        fitted = method.fit(Study(model, target, seed, folder, executor, tell))
+        fitted = method.fit(Study(model, target, seed, folder, executor, tell, simulations))
     run = Run(
         posterior=fitted.posterior,
         simulations=fitted.simulations,

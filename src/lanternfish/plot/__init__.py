@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from lanternfish.plot.grids import marginals
     from lanternfish.plot.pairs import pair
     from lanternfish.plot.predictions import predictive
+    from lanternfish.plot.ranks import calibration
     from lanternfish.plot.voltages import traces
 
-__all__ = ["marginals", "pair", "predictive", "save", "traces", "training"]
+__all__ = ["calibration", "marginals", "pair", "predictive", "save", "traces", "training"]
 
 _HOMES = {
+    "calibration": "ranks",
     "marginals": "grids",
     "pair": "pairs",
     "predictive": "predictions",

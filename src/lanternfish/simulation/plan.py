@@ -9,7 +9,14 @@ from typing import Protocol
 
 import numpy as np
 
-from lanternfish.core import BatchSimulator, JaxSimulator, Model, Prior, PythonSimulator
+from lanternfish.core import (
+    BatchSimulator,
+    Elsewhere,
+    JaxSimulator,
+    Model,
+    Prior,
+    PythonSimulator,
+)
 from lanternfish.core.columns import width
 from lanternfish.core.seeds import check_seed, simulation_seeds
 
@@ -105,6 +112,11 @@ def make_plan(
     shard_size: int,
 ) -> Plan:
     """The plan, or one sentence on what does not fit together."""
+    if isinstance(model.simulator, Elsewhere):
+        raise ValueError(
+            f"Expected a simulator of {model.name} that runs here; got one that is elsewhere: give "
+            "the model its function, or learn in one round from infer(..., simulations=...)."
+        )
     if theta is not None and proposal is not None:
         raise ValueError("Expected theta or a proposal; got both.")
     source: Source = FromPrior(model.prior)
