@@ -45,7 +45,12 @@ class Ends:
 
 
 def ascend(
-    space: Space, starts: np.ndarray, *, free: np.ndarray | None = None, steps: int = STEPS
+    space: Space,
+    starts: np.ndarray,
+    *,
+    free: np.ndarray | None = None,
+    across: np.ndarray | None = None,
+    steps: int = STEPS,
 ) -> Ends:
     """Climb from each start.
 
@@ -53,9 +58,10 @@ def ascend(
         space: whose density is climbed.
         starts: in units of the spread, shape (n, d), of finite density.
         free: which coordinates move, shape (d,) of bool; all where left out.
+        across: unit vectors (n, d) along which each point stays where it is, but for the bounds.
         steps: most of them.
     """
-    climb = _Climb(space, starts, np.ones(starts.shape[1], bool) if free is None else free)
+    climb = _Climb(space, starts, np.ones(starts.shape[1], bool) if free is None else free, across)
     for _ in range(steps):
         rows = climb.going()
         if not len(rows):
@@ -67,13 +73,15 @@ def ascend(
 class _Climb:
     """The state of n ascents."""
 
-    def __init__(self, space: Space, starts: np.ndarray, free: np.ndarray) -> None:
-        self.space, self.free = space, free
+    def __init__(
+        self, space: Space, starts: np.ndarray, free: np.ndarray, across: np.ndarray | None
+    ) -> None:
+        self.space, self.free, self.across = space, free, across
         self.low = np.where(free, space.low, -np.inf)
         self.high = np.where(free, space.high, np.inf)
         self.y = np.clip(starts, self.low, self.high)
         self.density = space.density(self.y)
-        self.slope = space.gradient(self.y)
+        self.slope = self._gradient(self.y, np.arange(len(self.y)))
         n, d = self.y.shape
         self.moves = np.zeros((n, _MEMORY, d))  # steps, and the loss of slope over each
         self.turns = np.zeros((n, _MEMORY, d))
@@ -86,6 +94,13 @@ class _Climb:
         steepest = np.abs(np.where(self._loose(), self.slope, 0.0)).max(axis=1)
         self.arrived |= (steepest < FLAT) | (self.stalls >= _STALLS)
         return np.flatnonzero(~self.arrived)
+
+    def _gradient(self, y: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        slope = self.space.gradient(y)
+        if self.across is None:
+            return slope
+        along = self.across[rows]
+        return slope - np.sum(slope * along, axis=1, keepdims=True) * along
 
     def _loose(self) -> np.ndarray:
         """Coordinates that can move: free, and not pressed against a bound."""
@@ -107,7 +122,7 @@ class _Climb:
         reached = np.where(moved, values[here, best], before)
         gained = reached - before > noise[:, 0]
         self.y[rows], self.density[rows] = after, np.maximum(reached, before)
-        self.slope[rows] = self.space.gradient(after)
+        self.slope[rows] = self._gradient(after, rows)
         self.stalls[rows] = np.where(gained, 0, self.stalls[rows] + 1)
         self.reach[rows] = np.where(moved, 1.0, self.reach[rows] / 32)
         self._forget(rows[~moved])

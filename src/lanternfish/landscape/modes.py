@@ -1,9 +1,9 @@
 """Modes: the maxima of a posterior's density, and how much of the posterior belongs to each.
 
-Every sample climbs to the maximum of its basin of attraction. Two ends are one mode where the
-density along the straight line between them falls by less than ``valley`` nats below the lower of
-them; ends that such lines connect in several pieces, as along a bent ridge, are one mode too. The
-share of a mode is the share of the samples that climb to it, with its standard error
+Every sample climbs to the maximum of its basin of attraction. Ends are one mode where a way leads
+from one to the other along which the density falls by less than ``valley`` nats below the lower of
+them (``merging``). The share of a mode is the share of the samples that climb to it, with its
+standard error
 
     sqrt(share (1 - share) / n).
 
@@ -20,12 +20,11 @@ import numpy as np
 
 from lanternfish.core import Posterior, Table
 from lanternfish.landscape.ascent import Ends, ascend
+from lanternfish.landscape.merging import merge, nearest
 from lanternfish.landscape.space import Space
 from lanternfish.landscape.words import aligned, named, percent, point_in_words
 
-VALLEY = 0.1  # nats: a dip to 90 % of the lower maximum
-_ON_LINE = 15  # points of the line between two ends
-_MOST = 200  # ends told apart before what is left goes to the nearest
+VALLEY = 0.5  # nats: a dip to 61 % of the lower maximum; learned densities ripple by some tenths
 _SHOWN = 6  # modes in the text of a result
 
 
@@ -160,53 +159,8 @@ def modes(
         )
     tops, label = merge(space, ends, valley)
     if by == "nearest":
-        label = _nearest(starts, ends.y[tops])
+        label = nearest(starts, ends.y[tops])
     return _ordered(space, ends, tops, label)
-
-
-def merge(space: Space, ends: Ends, valley: float) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of ``ends`` that are the highest of each mode, (k,), and the mode of each row, (n,)."""
-    tops: list[int] = []
-    label = np.full(len(ends.y), -1)
-    order = np.argsort(-ends.density, kind="stable")
-    while len(left := order[label[order] < 0]) and len(tops) < _MOST:
-        joined = _depth(space, ends, np.full(len(left), left[0]), left) <= valley
-        joined[0] = True
-        label[left[joined]] = len(tops)
-        tops.append(int(left[0]))
-    if len(left):
-        label[left] = _nearest(ends.y[left], ends.y[tops])
-    group = _connected(space, ends, np.array(tops), valley)
-    kept = np.unique(group)
-    return np.array(tops)[kept], np.searchsorted(kept, group[label])
-
-
-def _connected(space: Space, ends: Ends, tops: np.ndarray, valley: float) -> np.ndarray:
-    """For each of the tops, highest first, the highest that lines without a valley lead to."""
-    group = np.arange(len(tops))
-    first, second = np.triu_indices(len(tops), 1)
-    if len(first):
-        open_ = _depth(space, ends, tops[first], tops[second]) <= valley
-        for a, b in zip(first[open_], second[open_], strict=True):
-            low, high = sorted((group[a], group[b]))
-            group[group == high] = low
-    return group
-
-
-def _depth(space: Space, ends: Ends, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """How deep the density falls on the line between two ends, below the lower of them, (m,)."""
-    t = np.arange(1, _ON_LINE + 1)[:, None] / (_ON_LINE + 1)
-    between = (1 - t) * ends.y[first, None] + t * ends.y[second, None]
-    values = space.density(between.reshape(-1, between.shape[2])).reshape(len(first), _ON_LINE)
-    lower = np.minimum(ends.density[first], ends.density[second])
-    apart = np.linalg.norm(ends.y[first] - ends.y[second], axis=1) > 0
-    with np.errstate(invalid="ignore"):  # ends of no density: minus infinity on both sides
-        return np.where(apart, np.nan_to_num(lower - values.min(axis=1), nan=np.inf), 0.0)
-
-
-def _nearest(y: np.ndarray, tops: np.ndarray) -> np.ndarray:
-    distance = ((y[:, None] - tops) ** 2).sum(axis=2)
-    return np.argmin(distance, axis=1)
 
 
 def _ordered(space: Space, ends: Ends, tops: np.ndarray, label: np.ndarray) -> Modes:

@@ -24,12 +24,14 @@ Comput Biol 3:e189, on sloppiness.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from lanternfish.core import Posterior, Prior, Table
 from lanternfish.landscape.conditional import conditional_mode
@@ -38,7 +40,6 @@ from lanternfish.landscape.space import as_one_point, margin
 from lanternfish.landscape.words import aligned, point_in_words
 
 SCALES = ("prior", "units")
-_COLUMNS = 64  # of the Hessian at a time: bounds the memory of hundreds of parameters
 _SHOWN = 8  # directions in the text of a result
 _PARTS = 3  # parameters told of each direction
 _DRAWS = 4_096  # of a prior without bounds, for its width
@@ -202,25 +203,28 @@ def derivatives(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gradient (d,) and Hessian (d, d) of the log density in coordinates theta / widths.
 
-    Columns of the Hessian are forward derivatives of the gradient, ``_COLUMNS`` at a time, and the
+    The columns of the Hessian are forward derivatives of the gradient, one after the other. The
     mean with its transpose is returned: float32 leaves the two apart in the last digits.
     """
-    width = jnp.asarray(widths, jnp.float32)
     middle = jnp.asarray(theta, jnp.float32)
+    density = eqx.filter_closure_convert(posterior.log_density, middle)
+    slope, hessian = _derivatives(density, middle, jnp.asarray(widths, jnp.float32))
+    hessian = np.asarray(hessian, np.float64)
+    return np.asarray(slope, np.float64), (hessian + hessian.T) / 2
+
+
+@eqx.filter_jit
+def _derivatives(density: Callable[[Array], Array], theta: Array, width: Array):
+    """The weights inside ``density`` are arguments, so that posteriors share a compilation."""
 
     def gradient(u):
-        return jax.grad(lambda v: posterior.log_density(middle + width * v))(u)
+        return jax.grad(lambda v: density(theta + width * v))(u)
 
-    @jax.jit
-    def both(u):
-        def column(e):
-            return jax.jvp(gradient, (u,), (e,))[1]
+    def column(e):
+        return jax.jvp(gradient, (origin,), (e,))[1]
 
-        basis = jnp.eye(len(u))
-        return gradient(u), jax.lax.map(column, basis, batch_size=min(_COLUMNS, len(u)))
-
-    slope, hessian = (np.asarray(a, np.float64) for a in both(jnp.zeros(len(theta))))
-    return slope, (hessian + hessian.T) / 2
+    origin = jnp.zeros_like(theta)
+    return gradient(origin), jax.lax.map(column, jnp.eye(len(theta)))
 
 
 def _point(posterior: Posterior, at, seed: int) -> np.ndarray:
