@@ -17,7 +17,7 @@ from lanternfish.core import Column, Posterior, Table
 from lanternfish.core.seeds import stream
 from lanternfish.core.table import as_table
 
-BLOCK = 64  # rows evaluated together: one shape, so that a density is compiled once
+BLOCK = 256  # rows evaluated together: one shape, so that a density is compiled once
 _MARGIN = 1e-4  # of s, between points and a bound
 _FLOAT32 = float(np.finfo(np.float32).eps)
 
