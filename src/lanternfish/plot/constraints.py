@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lanternfish.core import Column, Table
 from lanternfish.plot import style
-from lanternfish.plot.scales import number_text
+from lanternfish.plot.scales import number_texts
 
 _MOST = len(style.SERIES)  # constraints told apart; the others are grey
 
@@ -31,7 +31,7 @@ def optimisation(
         entropy: shape (epochs,), in nats.
         residuals: of each constraint by name, shape (epochs,), or a table with a row for each
             epoch; in units of its tolerance, so that within -1 and 1 it is met.
-        epochs: their numbers, shape (epochs,), for example iterations; from 1 where left out.
+        epochs: their numbers, shape (epochs,); from 1 where left out.
         largest: the largest entropy possible under the constraints, or the interval that holds it.
 
     Raises:
@@ -61,11 +61,13 @@ def optimisation(
         style.tidy(axes)
         axes.yaxis.set_label_coords(-0.1, 0.5)
     upper.tick_params(labelbottom=False)
-    lower.set_xlabel("epoch" if epochs is None else "iteration", fontsize=style.NORMAL)
+    lower.set_xlabel("epoch", fontsize=style.NORMAL)
     lower.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     lower.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
-    span = at[-1] - at[0] or 1.0
+    span = at[-1] - at[0] or 25.0
     lower.set_xlim(at[0] - 0.02 * span, at[-1] + 0.02 * span)
+    if len(at) < 3:
+        lower.set_xticks(at)
     figure.legend(
         list(handles.values()),
         list(handles),
@@ -100,10 +102,9 @@ def _draw_entropy(axes: Axes, at: np.ndarray, curve: np.ndarray, bound) -> None:
     known = curve[np.isfinite(curve)]
     held = np.concatenate([known, [] if bound is None else bound])
     if bound is not None:
-        text = f"largest: {number_text(bound[0])}"
+        text = "largest: " + " to ".join(number_texts(np.round(bound, 2)))
         if len(bound) > 1:
-            axes.axhspan(*bound, color=style.GREY, alpha=0.3, lw=0, zorder=1)
-            text += f" to {number_text(bound[1])}"
+            axes.axhspan(*bound, color=style.GREY, alpha=0.4, lw=0, zorder=1)
         axes.axhline(bound.mean(), color=style.BLACK, ls=(0, (5, 2)), lw=style.THIN, zorder=2)
     if len(held):
         low, high = held.min(), held.max()
@@ -127,11 +128,12 @@ def _draw_residuals(
     handles: dict = {}
     last = np.nan_to_num(np.abs(values[-1]), nan=np.inf)
     shown = sorted(np.argsort(-last, kind="stable")[:_MOST])
+    dots: dict = {"marker": "o", "ms": 3} if len(at) < 3 else {}
     others = [j for j in range(len(columns)) if j not in shown]
     for j in others:
-        axes.plot(at, values[:, j], color=style.GREY, lw=style.HAIR, zorder=2)
+        axes.plot(at, values[:, j], color=style.GREY, lw=style.HAIR, zorder=2, **dots)
     for j, (colour, dashes) in zip(shown, style.SERIES, strict=False):
-        axes.plot(at, values[:, j], color=colour, ls=dashes, lw=1.1, zorder=3)
+        axes.plot(at, values[:, j], color=colour, ls=dashes, lw=1.1, zorder=3, **dots)
         name = style.short_label(columns[j])
         handles[name] = Line2D([], [], color=colour, ls=dashes, lw=1.1)
     if others:

@@ -6,6 +6,7 @@ the corner, where one is given, says how far the optimisation is.
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from lanternfish.plot.scales import scale_of
 
 FORMATS = ("gif", "mp4")
 _HOLD = 2.0  # s for which the last frame stays
+_NO_DITHER: Any = 0  # Pillow's Dither.NONE
 _EVEN = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2"]  # video codecs take even sizes alone
 
 
@@ -66,32 +68,50 @@ def animate(
         if not 0 < value < np.inf:
             raise ValueError(f"Expected {name} above 0; got {value}.")
     film = _Film(samples, epochs, entropy, prior, names, limits)
-    writer = _writer(kind, fps)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / f"film.{kind}"
-        with style.LOCK, writer.saving(film.figure, str(file), dpi):
-            for i in range(len(film.tables)):
-                film.show(i)
-                writer.grab_frame()
-            for _ in range(round(_HOLD * fps)):
-                writer.grab_frame()
-        data = file.read_bytes()
+    with style.LOCK:
+        data = _gif(film, fps, dpi) if kind == "gif" else _mp4(film, fps, dpi)
     cut = path.rfind("/") + 1
     Folder(path[:cut] or ".").write(path[cut:], data)
     return path
 
 
-def _writer(kind: str, fps: float) -> Any:
-    from matplotlib.animation import FFMpegWriter, PillowWriter
+def _gif(film: _Film, fps: float, dpi: float) -> bytes:
+    """Each frame with a palette of its own, in which rare colours keep their place."""
+    from PIL import Image
 
-    if kind == "gif":
-        return PillowWriter(fps=fps)  # type: ignore[arg-type]
+    frames = []
+    for i in range(len(film.tables)):
+        film.show(i)
+        buffer = io.BytesIO()
+        film.figure.savefig(buffer, format="png", dpi=dpi)
+        frame = Image.open(buffer).convert("RGB")
+        frames.append(frame.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=_NO_DITHER))
+    durations = [1000 / fps] * (len(frames) - 1) + [1000 * _HOLD]
+    found = io.BytesIO()
+    frames[0].save(
+        found, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0
+    )
+    return found.getvalue()
+
+
+def _mp4(film: _Film, fps: float, dpi: float) -> bytes:
+    from matplotlib.animation import FFMpegWriter
+
     if not FFMpegWriter.isAvailable():
         raise RuntimeError(
             "Expected ffmpeg, which writes .mp4; got a machine without it: install it, or give a "
             "path that ends in .gif."
         )
-    return FFMpegWriter(fps=fps, extra_args=_EVEN)  # type: ignore[arg-type]
+    writer = FFMpegWriter(fps=fps, extra_args=_EVEN)  # type: ignore[arg-type]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "film.mp4"
+        with writer.saving(film.figure, str(file), dpi):
+            for i in range(len(film.tables)):
+                film.show(i)
+                writer.grab_frame()
+            for _ in range(round(_HOLD * fps)):
+                writer.grab_frame()
+        return file.read_bytes()
 
 
 class _Film:
@@ -168,7 +188,7 @@ def _corner(mosaic: Mosaic, figure: Figure, axes: Axes, film: _Film) -> tuple[An
     line = font / 72 * inch
     tall = min(0.62, 0.62 * wide)
     box = axes.inset_axes(
-        (end - wide, end - 2.2 * line - tall, wide, tall), transform=axes.transData
+        (end - wide, end - 3.3 * line - tall, wide, tall), transform=axes.transData
     )
     style.tidy(box)
     box.plot(film.epochs, film.entropy, color=style.BLACK, lw=style.THIN)

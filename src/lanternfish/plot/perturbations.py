@@ -164,7 +164,9 @@ def _legend(figure: Figure, names: list[str], target: bool) -> None:
         list(handles.values()),
         list(handles),
         loc="outside upper center",
-        ncols=3 if len(handles) > 4 else 2 if figure.get_figwidth() < 4 else len(handles),
+        ncols=3 if len(handles) > 4 or figure.get_figwidth() < 4 else len(handles),
+        columnspacing=1.2,
+        handlelength=1.8,
         fontsize=style.SMALL,
         frameon=False,
     )

@@ -19,7 +19,7 @@ from lanternfish.plot import inputs, style
 from lanternfish.plot.scales import Scale, scale_of
 
 _SHADES = LinearSegmentedColormap.from_list(
-    "statistic", ["#FFFFFF", "#D9E6EE", "#8FB6CF", "#4A7FA5"]
+    "statistic", ["#FFFFFF", "#DCDCDC", "#9A9A9A", "#6E6E6E"]
 )
 _LEVELS = 12  # shades of the statistic
 _TAIL = 0.01  # of the grid's values beyond each end of the shades
@@ -146,14 +146,14 @@ def _draw_target(axes: Axes, scales: list[Scale], grid: list, values: np.ndarray
     known = values[np.isfinite(values)]
     levels = sorted({mean, mean - sd, mean + sd, mean - 2 * sd, mean + 2 * sd})
     levels = [v for v in levels if known.min() < v < known.max()]
-    looks = {0: ("-", 1.5), 1: ((0, (5, 1.5)), 0.9), 2: ((0, (1, 1.2)), 0.9)}
+    looks = {0: ("-", 1.8), 1: ((0, (5, 1.5)), 1.2), 2: ((0, (1, 1.2)), 1.2)}
     away = [0 if v == mean else round(abs(v - mean) / sd) for v in levels]
     if levels:
         axes.contour(
             *_places(scales, grid),
             np.ma.masked_invalid(values),
             levels=levels,
-            colors=style.VERMILLION,
+            colors=style.GREEN,
             linestyles=[looks[a][0] for a in away],
             linewidths=[looks[a][1] for a in away],
             zorder=4,
@@ -163,8 +163,8 @@ def _draw_target(axes: Axes, scales: list[Scale], grid: list, values: np.ndarray
 def _draw_samples(axes: Axes, scales: list[Scale], dots: np.ndarray) -> None:
     x, y = (s.to_unit(dots[:, i]) for i, s in enumerate(scales))
     seen = (x >= 0) & (x <= 1) & (y >= 0) & (y <= 1)
-    look: dict[str, Any] = {"color": style.BLACK, "alpha": 0.45, "lw": 0, "rasterized": True}
-    axes.scatter(x[seen], y[seen], s=4, zorder=3, **look)
+    look: dict[str, Any] = {"color": style.BLUE, "alpha": 0.7, "lw": 0, "rasterized": True}
+    axes.scatter(x[seen], y[seen], s=5, zorder=3, **look)
 
 
 def _label(figure: Figure, axes: Axes, scales: list[Scale], columns: tuple[Column, ...]) -> None:
@@ -187,13 +187,13 @@ def _bar(figure: Figure, axes: Axes, shades: QuadContourSet, column: Column) -> 
 def _legend(figure: Figure, target, samples: bool, mode: bool, arrows: int, missing: bool) -> None:
     shown: dict = {}
     if target is not None:
-        shown["target"] = Line2D([], [], color=style.VERMILLION, lw=1.5)
+        shown["target"] = Line2D([], [], color=style.GREEN, lw=1.8)
         if target[1]:
-            dashed = {"color": style.VERMILLION, "lw": 0.9}
+            dashed = {"color": style.GREEN, "lw": 1.2}
             shown["± 1 sd"] = Line2D([], [], ls=(0, (5, 1.5)), **dashed)
             shown["± 2 sd"] = Line2D([], [], ls=(0, (1, 1.2)), **dashed)
     if samples:
-        shown["samples"] = Line2D([], [], color=style.BLACK, ls="", marker=".", ms=4, alpha=0.7)
+        shown["samples"] = Line2D([], [], color=style.BLUE, ls="", marker=".", ms=5)
     if mode:
         look = {"mfc": "white", "mec": style.BLACK, "mew": 0.6}
         shown["mode"] = Line2D([], [], ls="", marker="*", ms=8, **look)
