@@ -111,7 +111,7 @@ def _draw_entropy(axes: Axes, at: np.ndarray, curve: np.ndarray, bound) -> None:
         air = 0.08 * ((high - low) or abs(high) or 1.0)
         axes.set_ylim(low - air, high + (2.6 if bound is not None else 1) * air)
     if bound is not None:
-        place = {"textcoords": "offset points", "ha": "right", "va": "bottom"}
+        place: dict = {"textcoords": "offset points", "ha": "right", "va": "bottom"}
         spot = (1, bound[-1])
         axes.annotate(
             text, spot, (0, 2), xycoords=("axes fraction", "data"), fontsize=style.SMALL, **place
