@@ -147,5 +147,5 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_bad_input_is_named(name):
     call, told = WRONG[name]
-    with pytest.raises(ValueError, match=rf"^Expected [^\n]+{told}[^\n]*\.$"):
+    with pytest.raises(ValueError, match=rf"^Expected [^\n]*{told}[^\n]*\.$"):
         call()

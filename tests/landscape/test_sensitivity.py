@@ -64,7 +64,7 @@ def test_units_change_the_directions_and_the_prior_does_not():
     np.testing.assert_allclose(one.eigenvalues, two.eigenvalues, rtol=FLOAT32)
     np.testing.assert_allclose(one.vectors, two.vectors, atol=FLOAT32)
     raw = [sensitivity(p, p.means[0], scale="units") for p in (first, second)]
-    assert abs(raw[0].vectors[0] - raw[1].vectors[0]).max() > 0.5
+    assert abs(raw[0].vectors[0] - raw[1].vectors[0]).max() > 0.1
     np.testing.assert_allclose(raw[0].eigenvalues, np.linalg.eigvalsh(first.hessian(0)), rtol=1e-3)
 
 
@@ -152,5 +152,5 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_bad_input_is_named(name):
     call, told = WRONG[name]
-    with pytest.raises((ValueError, TypeError), match=rf"^Expected [^\n]+{told}[^\n]*\.$"):
+    with pytest.raises((ValueError, TypeError), match=rf"^Expected [^\n]*{told}[^\n]*\.$"):
         call()

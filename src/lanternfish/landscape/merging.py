@@ -22,6 +22,7 @@ _WITHIN = 3  # points between two neighbours on a bent way
 _MOST = 200  # ends told apart before what is left goes to the nearest
 _BENT = 30  # modes, the highest, between which bent ways are sought
 _NEIGHBOURS = 3  # higher modes to which ways from each are sought
+_NOISE = 1e-5  # relative: dips that float32 and the end of an ascent may feign
 _CLIMBS = 60  # most steps across a line
 
 
@@ -106,6 +107,7 @@ def _depth(
     """How far the density on ways (m, points, d) falls below the lower of their ends, (m,)."""
     values = space.density(way.reshape(-1, way.shape[2])).reshape(way.shape[:2])
     lower = np.minimum(ends.density[first], ends.density[second])
+    lower = lower - _NOISE * (1 + np.abs(lower))
     apart = np.linalg.norm(ends.y[first] - ends.y[second], axis=1) > 0
     with np.errstate(invalid="ignore"):  # ends of no density: minus infinity on both sides
         return np.where(apart, np.nan_to_num(lower - values.min(axis=1), nan=np.inf), 0.0)

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lanternfish.core import Column, Model, Observation, Simulations, Table
+from lanternfish.core.columns import width
 from lanternfish.core.seeds import check_seed, stream
 from lanternfish.core.summaries import in_numbers
 from lanternfish.core.table import as_table
@@ -245,8 +246,7 @@ def _inside(prior, theta: np.ndarray) -> np.ndarray:
 
 
 def _columns(model: Model, statistics: Sequence[str] | None) -> tuple[Column, ...]:
-    empty = Simulations.empty(model.parameters, model.statistics).x
-    columns = in_numbers(empty).columns
+    columns = in_numbers(Table(np.zeros((1, width(model.statistics))), model.statistics)).columns
     if statistics is None:
         return columns
     if isinstance(statistics, str):
