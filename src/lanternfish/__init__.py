@@ -21,9 +21,11 @@ _HOMES = {
     "lanternfish.simulation": ("simulate",),
     "lanternfish.inference": ("NLE", "NPE", "infer"),
 }  # fmt: skip
-_ROOMS = ("core", "flows", "models", "simulation", "inference", "diagnostics", "plot")
+_ROOMS = (
+    "core", "flows", "models", "simulation", "inference", "diagnostics", "landscape", "plot"
+)  # fmt: skip
 _NAMES = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = [*_NAMES, "models", "plot"]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [*_NAMES, "landscape", "models", "plot"]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

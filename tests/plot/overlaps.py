@@ -1,6 +1,7 @@
 """Whether texts of a figure lie on each other or leave the paper, as the renderer places them."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -11,7 +12,7 @@ TOUCH = 0.5  # points by which boxes may overlap: side bearings of letters
 def texts_of(figure: Figure) -> list[Text]:
     """Every text that is drawn."""
     hidden = set()
-    for axes in figure.axes:
+    for axes in figure.findobj(Axes):  # insets too
         if not axes.get_visible():
             hidden |= set(axes.findobj(Text))
         for axis in (axes.xaxis, axes.yaxis):

@@ -11,20 +11,43 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lanternfish.plot.constraints import optimisation
     from lanternfish.plot.curves import training
+    from lanternfish.plot.evolution import animate
     from lanternfish.plot.files import save
     from lanternfish.plot.grids import marginals
+    from lanternfish.plot.landscapes import landscape
     from lanternfish.plot.pairs import pair
+    from lanternfish.plot.perturbations import perturbation
+    from lanternfish.plot.planes import contours
     from lanternfish.plot.predictions import predictive
     from lanternfish.plot.ranks import calibration
     from lanternfish.plot.voltages import traces
 
-__all__ = ["calibration", "marginals", "pair", "predictive", "save", "traces", "training"]
+__all__ = [
+    "animate",
+    "calibration",
+    "contours",
+    "landscape",
+    "marginals",
+    "optimisation",
+    "pair",
+    "perturbation",
+    "predictive",
+    "save",
+    "traces",
+    "training",
+]
 
 _HOMES = {
+    "animate": "evolution",
     "calibration": "ranks",
+    "contours": "planes",
+    "landscape": "landscapes",
     "marginals": "grids",
+    "optimisation": "constraints",
     "pair": "pairs",
+    "perturbation": "perturbations",
     "predictive": "predictions",
     "save": "files",
     "traces": "voltages",

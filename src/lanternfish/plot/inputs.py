@@ -75,6 +75,22 @@ def as_point(point, table: Table, what: str) -> np.ndarray | None:
     return found[0]
 
 
+def as_arrows(arrows, table: Table) -> np.ndarray:
+    """Changes of the parameters shown, shape (k, d); none where there is no table.
+
+    Raises:
+        ValueError: if they are not finite numbers of these parameters.
+    """
+    if arrows is None:
+        return np.zeros((0, len(table.names)))
+    if isinstance(arrows, Table):
+        arrows = chosen(arrows, table.names)
+    found = as_table(arrows, table.columns, "arrows").array
+    if not np.isfinite(found).all():
+        raise ValueError("Expected finite arrows; got NaN or infinity: leave those out.")
+    return np.array(found)
+
+
 def check_limits(limits: str) -> None:
     if limits not in ("prior", "samples"):
         raise ValueError(f'Expected limits "prior" or "samples"; got {limits!r}.')

@@ -74,8 +74,8 @@ def pair(
     mosaic = _mosaic(sets, points, prior, limits)
     figure, axes = mosaic.blank()
     units = {name: mosaic.to_unit(t.array) for name, t in sets.items()}
-    _draw_pairs(mosaic, axes, units)
-    _draw_diagonal(mosaic, axes, units, prior)
+    draw_pairs(mosaic, axes, units)
+    draw_diagonal(mosaic, axes, units, prior)
     for name, point in points.items():
         _draw_point(mosaic, axes, mosaic.to_unit(point[None])[0], name)
     if correlations:
@@ -95,7 +95,7 @@ def _mosaic(sets: dict[str, Table], points: dict, prior: Prior | None, limits: s
     return Mosaic(columns, scales)
 
 
-def _draw_pairs(mosaic: Mosaic, axes: Axes, units: dict[str, np.ndarray]) -> None:
+def draw_pairs(mosaic: Mosaic, axes: Axes, units: dict[str, np.ndarray]) -> None:
     """Shading of the samples as one image; contours of every set."""
     d, bins, pitch = mosaic.d, mosaic.bins, mosaic.pitch
     image = np.zeros(((d - 1) * pitch + bins,) * 2)
@@ -139,7 +139,7 @@ def _add_contours(mosaic: Mosaic, axes: Axes, lines: dict[float, list], name: st
         axes.add_collection(collection, autolim=False)
 
 
-def _draw_diagonal(mosaic: Mosaic, axes: Axes, units: dict, prior: Prior | None) -> None:
+def draw_diagonal(mosaic: Mosaic, axes: Axes, units: dict, prior: Prior | None) -> None:
     across = densities.centres() * mosaic.side
     width = mosaic.by_size([8, 20], [style.THICK, 0.8])
     for i, column in enumerate(mosaic.columns):

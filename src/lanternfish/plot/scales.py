@@ -59,6 +59,9 @@ class Scale:
         powers = self._decades(count, margin) if self.log else np.empty(0)
         if len(powers) > 1:
             return self.to_unit(powers), [power_text(v) for v in powers]
+        steps = self._within_decades(count, margin) if self.log else np.empty(0)
+        if len(steps) > 1:
+            return self.to_unit(steps), [number_texts([v])[0] for v in steps]
         values = np.empty(0)
         for wish in range(count, count + 6):
             locator = MaxNLocator(wish, steps=[1, 2, 2.5, 5, 10])
@@ -74,6 +77,18 @@ class Scale:
     def _inside(self, values: np.ndarray, margin: float) -> np.ndarray:
         places = self.to_unit(values)
         return values[(places >= margin) & (places <= 1 - margin)]
+
+    def _within_decades(self, count: int, margin: float) -> np.ndarray:
+        """A few round numbers a decade, evenly spread, where powers of ten are too few."""
+        first, last = np.floor(np.log10(self.low)), np.ceil(np.log10(self.high))
+        if not -3 <= first <= last <= 5:
+            return np.empty(0)
+        powers = 10.0 ** np.arange(first, last + 1)
+        for digits in ([1, 3], [1, 2, 5]):
+            found = self._inside(np.outer(powers, digits).ravel(), margin)
+            if 2 <= len(found) <= count + 1:
+                return found
+        return np.empty(0)
 
     def _decades(self, count: int, margin: float) -> np.ndarray:
         """Powers of ten inside the axis, thinned to ``count``."""

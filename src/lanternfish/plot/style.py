@@ -26,6 +26,18 @@ BLUE, ORANGE, VERMILLION = "#0072B2", "#E69F00", "#D55E00"
 GREEN, PURPLE, SKY, BLACK = "#009E73", "#CC79A7", "#56B4E9", "#000000"
 GREY = "#8A8A8A"  # frames and the prior: background, not a colour of the palette
 DENSITY = LinearSegmentedColormap.from_list("density", ["#FFFFFF", "#BFDCEC", "#3F95C5", BLUE])
+HEIGHT = LinearSegmentedColormap.from_list(  # of a log density: light where low, dark where high
+    "height", ["#F3E9A6", "#B9D67A", "#5DB67C", "#2A8A88", "#30598A", "#3A1A5E"]
+)
+SERIES = (  # colour and line style of quantities that stand side by side
+    (BLUE, "-"),
+    (VERMILLION, (0, (5, 1.5))),
+    (GREEN, (0, (3, 1, 1, 1))),
+    (PURPLE, (0, (1.5, 1))),
+    (ORANGE, (0, (7, 2))),
+    (SKY, (0, (5, 1, 1, 1, 1, 1))),
+    (BLACK, (0, (1, 2))),
+)
 
 SMALL, NORMAL, LARGE = 6.5, 8.0, 9.0  # points: tick labels, axis labels, titles
 HAIR, THIN, THICK = 0.5, 0.9, 1.4  # points: frames, secondary lines, main lines
