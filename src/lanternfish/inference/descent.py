@@ -176,6 +176,7 @@ def _step(parts: Parts, recipe: Recipe, rate: Array, state: State, batch: Pairs)
     mean = jnp.maximum(jnp.sum(batch.weight), 1e-12)
     objective = lambda params: _total(parts, params, batch) / mean  # noqa: E731
     loss, slope = jax.value_and_grad(objective)(state.params)
+    change: Any
     change, moments = recipe.optimiser().update(slope, state.moments, state.params)
     fine = jnp.isfinite(loss) & jnp.isfinite(jnp.sum(slope))
     keep = lambda new, old: jnp.where(fine, new, old)  # noqa: E731

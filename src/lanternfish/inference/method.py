@@ -21,7 +21,7 @@ from lanternfish.inference.learned import learned, too_little
 from lanternfish.inference.objectives import Pairs
 from lanternfish.inference.progress import Progress, Stage
 from lanternfish.inference.rounds import Study, far_off, unbounded
-from lanternfish.inference.training import Training, split, train_together
+from lanternfish.inference.training import Training, train_together
 from lanternfish.inference.validity import Validity, learn_validity
 from lanternfish.simulation import simulate
 from lanternfish.simulation.store import shard_name

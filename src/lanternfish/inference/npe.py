@@ -47,6 +47,7 @@ from lanternfish.inference.rounds import (
     trained_on,
     training_pairs,
 )
+from lanternfish.inference.training import HELD_OUT
 from lanternfish.inference.truncation import TruncatedPrior
 
 _MEMBERS, _FEW = 3, 5_000  # of an ensemble, where there are fewer pairs than these
@@ -113,7 +114,7 @@ class NPE(SequentialMethod):
             if number == 1:
                 rounds.say_if_far()
                 assert found is not None  # of the first round always
-                rounds.say_if_little(found.pairs)
+                rounds.say_if_little(found.pairs, np.flatnonzero(found.held))
             posterior = self._better(rounds, posterior, found)
         assert posterior is not None  # the first round gives one, or raises
         return Fitted(posterior, rounds.simulations, {"rounds": rounds.history})
@@ -161,7 +162,8 @@ class NPE(SequentialMethod):
             chosen = self._choose(rounds, number, pairs, build)
         several = self.density is None and self.rounds == 1 and len(pairs.z) < _FEW
         seeds = rounds.member_seeds(number, self.members or (_MEMBERS if several else 1))
-        held = held_out(rows, self.training.held_out, rounds.seed("held", 0))
+        share = min(self.training.held_out, HELD_OUT / sum(rounds.budgets))
+        held = held_out(rows, share, rounds.seed("held", 0))
         fresh = [build(chosen, seed) for seed in seeds]
         members, settings = self._starts(before, fresh, pairs, np.flatnonzero(held))
         posterior = NPEPosterior(

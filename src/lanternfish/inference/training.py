@@ -39,7 +39,7 @@ _EPOCHS, _FEWEST_EPOCHS, _MOST_EPOCHS = 35, 3, 100  # at 10,000 pairs, at least 
 _WARM = 100  # minibatches over which the rate rises
 _BYTES = 32e6  # of minibatches that the compiled program gets at a time
 _STEPS = 64  # of them, at most
-_HELD_OUT = 20_000  # pairs that are held out, at most
+HELD_OUT = 20_000  # pairs that are held out, at most
 _SAVED = 10.0  # s between checkpoints
 
 
@@ -199,7 +199,7 @@ class _Loop:
         if held is None:
             self.held, kept = split(n, settings.held_out, seeds[0])
         else:
-            self.held, kept = np.flatnonzero(held)[:_HELD_OUT], np.flatnonzero(~held)
+            self.held, kept = np.flatnonzero(held)[:HELD_OUT], np.flatnonzero(~held)
         self.pairs = pairs
         self.batches = max(len(kept) // self._batch, 1)
         self.orders = [Order(kept, seed) for seed in seeds]
@@ -262,7 +262,7 @@ class _Loop:
 def split(n: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows to hold out and rows to train on, of n."""
     order = np.random.default_rng(seed).permutation(n)
-    cut = min(max(1, round(share * n)), _HELD_OUT)
+    cut = min(max(1, round(share * n)), HELD_OUT)
     return order[:cut], order[cut:]
 
 
