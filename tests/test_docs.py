@@ -61,7 +61,7 @@ def test_the_guide_from_sbi_runs(defaults, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if not defaults:
         small = lanternfish.flows.Architecture("maf", layers=2, width=16, depth=1)
-        training = lanternfish.inference.Training(patience=3, cuts=1, max_epochs=40)
+        training = lanternfish.inference.Training(epochs=40)
         quick = partial(lanternfish.NPE, density=small, training=training)
         monkeypatch.setattr(lanternfish, "NPE", quick)
     rng = np.random.default_rng(0)

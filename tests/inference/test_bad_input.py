@@ -14,7 +14,7 @@ import lanternfish as lf
 from lanternfish.cli.report import _notes
 
 SMALL = lf.flows.Architecture("maf", layers=2, width=16, depth=1)
-QUICK = lf.inference.Training(patience=3, cuts=1, max_epochs=40)
+QUICK = lf.inference.Training(epochs=40)
 PRIOR = lf.Prior(a=lf.Normal(0, 1), b=lf.Uniform(-1, 1))
 
 

@@ -9,7 +9,7 @@ import lanternfish as lf
 from lanternfish.inference.given import check_given, not_from_prior
 
 SMALL = lf.flows.Architecture("maf", layers=2, width=16, depth=1)
-QUICK = lf.inference.Training(patience=3, cuts=1, max_epochs=40)
+QUICK = lf.inference.Training(epochs=40)
 METHOD = lf.NPE(density=SMALL, training=QUICK)
 N = 2_000
 

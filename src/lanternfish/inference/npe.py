@@ -50,7 +50,7 @@ from lanternfish.inference.rounds import (
 from lanternfish.inference.training import HELD_OUT
 from lanternfish.inference.truncation import TruncatedPrior
 
-_MEMBERS, _FEW = 3, 5_000  # of an ensemble, where there are fewer pairs than these
+_ENSEMBLES = {5_000: 3, 20_000: 2}  # members, where there are fewer pairs than so many
 _RACED = 20_000  # pairs from which a race between densities is worth its time
 _PROPOSALS = ("truncated", "posterior")
 _SETTLED = 0.8  # share of a round's draws that the next cut keeps, above which cuts bring nothing
@@ -75,8 +75,8 @@ class NPE(SequentialMethod):
         epsilon: share of the posterior that a truncated proposal may lose.
         masked: whether simulations that lack some of their statistics (NaN) are trained on; None:
             where they are 5 to 90 % of those that have any.
-        members: flows in the ensemble; None: 3 where the density is left to us and one round has
-            fewer than 5,000 pairs to learn from, else 1.
+        members: flows in the ensemble; None: where the density is left to us and there is one
+            round, 3 of fewer than 5,000 pairs, 2 of fewer than 20,000, else 1.
 
     >>> import lanternfish as lf
     >>> lf.NPE(simulations=100_000, rounds=5).rounds
@@ -160,8 +160,7 @@ class NPE(SequentialMethod):
         chosen = self.architecture if before is None else before.architecture
         if chosen is None:
             chosen = self._choose(rounds, number, pairs, build)
-        several = self.density is None and self.rounds == 1 and len(pairs.z) < _FEW
-        seeds = rounds.member_seeds(number, self.members or (_MEMBERS if several else 1))
+        seeds = rounds.member_seeds(number, self.members or self._size(len(pairs.z)))
         share = min(self.training.held_out, HELD_OUT / sum(rounds.budgets))
         held = held_out(rows, share, rounds.seed("held", 0))
         fresh = [build(chosen, seed) for seed in seeds]
@@ -176,6 +175,12 @@ class NPE(SequentialMethod):
             validity=rounds.validity(number),
         )
         return _Learned(posterior, pairs, rows, held)
+
+    def _size(self, n: int) -> int:
+        """Members of the ensemble that learns from n pairs."""
+        if self.density is not None or self.rounds > 1:
+            return 1
+        return next((size for most, size in _ENSEMBLES.items() if n < most), 1)
 
     def _starts(self, before, fresh, pairs: Pairs, held: np.ndarray):
         """Where members start, and settings: from the round before, where that is ahead already.
