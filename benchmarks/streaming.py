@@ -71,7 +71,7 @@ def in_turns(n: int, cold: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder, f"{name}.npy") for name in ("z", "c", "weight")]
         whole = _pairs(n)
-        for path, array in zip(paths, whole, strict=True):
+        for path, array in zip(paths, whole[:3], strict=True):
             np.save(path, array)
         start = flows.build(0, flows.Architecture("autoregressive", layers=3, depth=1), *whole[:2])
         # a part of an epoch, which goes through the file in windows of neighbouring rows
