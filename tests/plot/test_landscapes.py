@@ -195,10 +195,10 @@ def test_animation(d, tmp_path):
         frames(d), path, epochs=[1, 5, 10, 200], entropy=[1, 2, 3, 3.5], fps=10, dpi=40
     )
     assert found == str(path)
-    film = Image.open(path)
-    assert film.n_frames == 4
-    film.seek(3)
-    assert film.info["duration"] == 2_000
+    with Image.open(path) as film:
+        assert film.n_frames == 4
+        film.seek(3)
+        assert film.info["duration"] == 2_000
     assert [p.name for p in path.parent.iterdir()] == ["film.gif"]
 
 
