@@ -96,6 +96,20 @@ def test_what_the_guide_from_sbi_names_is_there():
     assert all(hasattr(lanternfish, name) for name in calls - {"NaN"})
 
 
+def test_the_landscape_program_runs(tmp_path, monkeypatch):
+    """What it finds: the square of a parameter decides, so there are two regimes of one size."""
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "landscape.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names = {}
+    exec(program, names)
+    assert abs(names["modes"].share[:2] - 0.5).max() < 0.15
+    assert names["modes"].theta["a"][:2].prod() < 0
+    assert names["sensitivity"].at["b"] == 0
+    assert names["walks"]["$v_1$"].slopes[0].p < 1e-3
+    assert (tmp_path / "landscape.png").exists()
+
+
 def test_the_first_shell_block_has_two_lines():
     first = re.search(r"```sh\n(.*?)```", README, re.DOTALL)
     assert first is not None
