@@ -213,7 +213,7 @@ class Rounds:
             return
         held, _ = split(len(pairs.z), self.training.held_out, self.seed("fit", 1))
         entry["learned"] = learned(prior, pairs, held, float(np.nanmin(entry["validation"])))
-        little = too_little(entry["learned"], len(held), len(pairs.z))
+        little = too_little(entry["learned"], pairs, len(held))
         if little is not None:
             entry["little"] = little
             warnings.warn(little, stacklevel=4)
