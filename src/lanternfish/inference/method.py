@@ -224,7 +224,7 @@ class Rounds:
         if not (prior.has_density and entry["validation"]):
             return
         entry["learned"] = learned(prior, pairs, held, float(np.nanmin(entry["validation"])))
-        little = too_little(entry["learned"], len(held), len(pairs.z))
+        little = too_little(entry["learned"], pairs, len(held))
         if little is not None:
             entry["little"] = little
             warnings.warn(little, stacklevel=4)
