@@ -6,6 +6,7 @@ from lanternfish.core.files import DamagedFile, Folder
 from lanternfish.core.joint import CorrelatedNormal, Custom, FromSamples, JointLaw
 from lanternfish.core.laws import Beta, Gamma, Law, LogNormal, LogUniform, Normal, Uniform
 from lanternfish.core.model import Model, Traces
+from lanternfish.core.named import Named, vector_of
 from lanternfish.core.posterior import Marginal, Posterior
 from lanternfish.core.prior import Prior
 from lanternfish.core.properties import EmergentProperty
@@ -35,6 +36,7 @@ __all__ = [
     "LogUniform",
     "Marginal",
     "Model",
+    "Named",
     "Normal",
     "Observation",
     "Posterior",
@@ -48,4 +50,5 @@ __all__ = [
     "Traces",
     "Trials",
     "Uniform",
+    "vector_of",
 ]
