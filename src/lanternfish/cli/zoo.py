@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ZOO = {
     "stg": "pyloric rhythm of the crab's stomatogastric ganglion: three neurons, seven synapses",
     "hodgkin_huxley": "one neuron under current clamp; fits whole-cell recordings (NWB)",
+    "stg_subcircuit": "five neurons of the stomatogastric ganglion, two rhythms that meet in a hub",
     "amplifying_rnn": "rank-two recurrent network, stable and amplifying; 8 to 1,000 parameters",
 }
 

@@ -3,5 +3,6 @@
 from lanternfish.models.amplifying_rnn import amplifying_rnn
 from lanternfish.models.hodgkin_huxley import hodgkin_huxley
 from lanternfish.models.stg import stg
+from lanternfish.models.stg_subcircuit import stg_subcircuit
 
-__all__ = ["amplifying_rnn", "hodgkin_huxley", "stg"]
+__all__ = ["amplifying_rnn", "hodgkin_huxley", "stg", "stg_subcircuit"]
