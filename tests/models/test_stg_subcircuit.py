@@ -11,7 +11,7 @@ from lanternfish.models.jax_traces import keys_of
 from lanternfish.models.stg_subcircuit import NEURONS, NOISE, frequency, prior, voltage
 
 POINTS = np.array([(5, 1), (6, 1), (6, 2), (7, 2), (4.5, 3)])  # g_el, g_synA, nS
-# hub frequency (Hz) of the same integrators elsewhere, at a softmax of 500, rounded to the third digit
+# hub frequency (Hz) of the same integrators in NumPy, softmax 500, to the third digit
 PUBLISHED = {
     "published": (0.601, 0.559, 0.660, 0.528, 0.348),
     "accurate": (0.641, 0.598, 0.541, 0.539, 0.335),
