@@ -51,8 +51,8 @@ TASKS = ("Pro", "Anti")
 
 prior = Prior(**{f"{w}W": Uniform(-5.0, 5.0, label=f"${w}W$") for w in ("s", "v", "d", "h")})
 _WEIGHTS = np.array([[0, 1, 2, 3], [1, 0, 3, 2], [2, 3, 0, 1], [3, 2, 1, 0]])  # of (s, v, d, h)
-# (sW, vW, hW, dW) = MODES lambda / 4, lambda = (all, side, task, diag)
-MODES = np.array([[1, 1, 1, 1], [1, -1, -1, 1], [1, 1, -1, -1], [1, -1, 1, -1]])
+# (sW, vW, hW, dW) = MODES lambda / 4, with W's eigenvalues lambda = (all, side, task, diag)
+MODES = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]])
 
 THETA, BETA, TAU, DT, STEPS = 0.05, 0.5, 0.09, 0.024, 75  # 1, 1, s, s: 1.8 s in all
 NOISE, SHARPNESS = 0.2, 100.0
