@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "lanternfish.core": (
         "BatchSimulator", "Beta", "Column", "CorrelatedNormal", "Custom", "Elsewhere",
+        "EmergentProperty",
         "FromSamples", "Gamma", "Image", "JaxSimulator", "LogNormal", "LogUniform", "Model",
         "Normal", "Observation", "Posterior", "Prior", "PythonSimulator", "Simulations", "Status",
         "Table", "Trace", "Traces", "Trials", "Uniform",

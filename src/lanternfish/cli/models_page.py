@@ -29,6 +29,8 @@ def show_zoo(console: Console) -> None:
 
 def show_model(name: str, console: Console) -> None:
     """One model: what it is, parameters, statistics, targets."""
+    from lanternfish.core import EmergentProperty
+
     model = zoo_model(name)
     console.print(Text(name, "bold"), Text(ZOO[name]), "", sep="\n")
     if model.about:
@@ -40,8 +42,25 @@ def show_model(name: str, console: Console) -> None:
     console.print(_heading("Targets"))
     for key, target in model.targets.items():
         console.print(Text(f"{key}  {target.name}".rstrip()))
-        rows = [(c.name, c.in_words(target[c.name]), c.unit) for c in model.statistics]
-        console.print(_table(("statistic", "measured", "unit"), rows))
+        heads = ("statistic", "wanted" if isinstance(target, EmergentProperty) else "measured")
+        console.print(_table((*heads, "unit"), _asked(target, model)))
+
+
+def _asked(target, model: Model) -> list[tuple[str, str, str]]:
+    """Statistics of a target: measured values, or mean and standard deviation."""
+    from lanternfish.core.properties import Moments
+
+    rows = []
+    for column in model.statistics:
+        if column.name in target:
+            value = target[column.name]
+            text = (
+                f"{value.mean:.5g} ± {value.sd:.5g}"
+                if isinstance(value, Moments)
+                else column.in_words(value)
+            )
+            rows.append((column.name, text, column.unit))
+    return rows
 
 
 def _heading(text: str) -> Text:

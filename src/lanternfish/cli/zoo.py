@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 ZOO = {
     "stg": "pyloric rhythm of the crab's stomatogastric ganglion: three neurons, seven synapses",
     "hodgkin_huxley": "one neuron under current clamp; fits whole-cell recordings (NWB)",
+    "stg_subcircuit": "five neurons of the stomatogastric ganglion, two rhythms that meet in a hub",
+    "v1": "stochastic network of four cell types of visual cortex, and the noise that drives it",
+    "superior_colliculus": "rapid task switching between Pro and Anti, with inactivation",
+    "gaussian_rnn": "rank-one recurrent network that computes a Gaussian posterior, by mean field",
+    "amplifying_rnn": "rank-two recurrent network, stable and amplifying; 8 to 1,000 parameters",
 }
 
 

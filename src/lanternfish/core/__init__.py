@@ -6,8 +6,10 @@ from lanternfish.core.files import DamagedFile, Folder
 from lanternfish.core.joint import CorrelatedNormal, Custom, FromSamples, JointLaw
 from lanternfish.core.laws import Beta, Gamma, Law, LogNormal, LogUniform, Normal, Uniform
 from lanternfish.core.model import Model, Traces
+from lanternfish.core.named import Named, vector_of
 from lanternfish.core.posterior import Marginal, Posterior
 from lanternfish.core.prior import Prior
+from lanternfish.core.properties import EmergentProperty
 from lanternfish.core.simulations import Simulations, Status
 from lanternfish.core.simulators import (
     BatchSimulator,
@@ -29,6 +31,7 @@ __all__ = [
     "Custom",
     "DamagedFile",
     "Elsewhere",
+    "EmergentProperty",
     "Folder",
     "FromSamples",
     "Gamma",
@@ -40,6 +43,7 @@ __all__ = [
     "LogUniform",
     "Marginal",
     "Model",
+    "Named",
     "Normal",
     "Observation",
     "Posterior",
@@ -53,4 +57,5 @@ __all__ = [
     "Traces",
     "Trials",
     "Uniform",
+    "vector_of",
 ]

@@ -54,9 +54,10 @@ class Simulator:
 class JaxSimulator(Simulator):
     """A JAX function of one parameter set and one key.
 
-    ``function(theta, key)`` takes ``theta``, a dictionary of scalars by parameter name, and a JAX
+    ``function(theta, key)`` takes ``theta``, a mapping of scalars by parameter name, and a JAX
     key; it returns an array of shape (k,), or a dictionary by output name of scalars, or of arrays
-    in the output's shape.
+    in the output's shape. Where there are hundreds of parameters, take them in one array:
+    ``vector_of(theta, names)``.
 
     Args:
         lanes: parameter sets that one compiled call works on. Simulation i always sits in lane

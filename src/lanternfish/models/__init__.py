@@ -1,6 +1,19 @@
 """The zoo: circuit models by name, each with its prior, statistics and measured targets."""
 
+from lanternfish.models.amplifying_rnn import amplifying_rnn
+from lanternfish.models.gaussian_rnn import gaussian_rnn
 from lanternfish.models.hodgkin_huxley import hodgkin_huxley
 from lanternfish.models.stg import stg
+from lanternfish.models.stg_subcircuit import stg_subcircuit
+from lanternfish.models.superior_colliculus import superior_colliculus
+from lanternfish.models.v1 import v1
 
-__all__ = ["hodgkin_huxley", "stg"]
+__all__ = [
+    "amplifying_rnn",
+    "gaussian_rnn",
+    "hodgkin_huxley",
+    "stg",
+    "stg_subcircuit",
+    "superior_colliculus",
+    "v1",
+]

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lanternfish.core import JaxSimulator
+from lanternfish.core import JaxSimulator, Named
 from lanternfish.core.prior import key_data
 from lanternfish.simulation.child import Output, described, explain, width
 from lanternfish.simulation.outcome import (
@@ -101,7 +101,7 @@ def _one(function, names, outputs, theta: jax.Array, words: jax.Array) -> jax.Ar
     key = jax.random.fold_in(jax.random.wrap_key_data(words, impl="threefry2x32"), 1)
     expected = f"Expected {width(outputs)} numbers ({described(outputs)}) from the simulator"
     try:
-        result = function({name: theta[i] for i, name in enumerate(names)}, key)
+        result = function(Named(theta, names), key)
         x = _named(result, outputs, expected) if isinstance(result, Mapping) else result
         x = jnp.asarray(x)
     except SimulationError:

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from lanternfish.models.counter_noise import random_bits
 from lanternfish.models.kernels import seed_key
 from lanternfish.models.stg import equations as eq
 from lanternfish.models.stg import jax_statistics
@@ -107,17 +108,6 @@ def synapse_changes(V, s, temperature):
     rate = eq.synapse_rate(pre, jnp.asarray(K, V.dtype), jnp.exp)
     k = jnp.minimum(rate * (DT * eq.q10(eq.Q10_TAU_SYNAPSE, temperature)), 1)
     return (eq.s_inf(pre, jnp.exp) - s) * k
-
-
-def hash_round(x, shift, multiplier):
-    return (x ^ (x >> shift)) * jnp.uint32(multiplier)
-
-
-def random_bits(i, key0, key1):
-    """The stream of ``kernels.random_bits``."""
-    x = hash_round(key0 + i, 17, 0xED5AD4BB)
-    x = hash_round(x ^ key1, 11, 0xAC4C1B51)
-    return hash_round(hash_round(x, 15, 0x31848BAB), 14, 1)
 
 
 def normals(first, pairs: int, keys, dtype):
