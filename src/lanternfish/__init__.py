@@ -12,10 +12,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "lanternfish.core": (
-        "BatchSimulator", "Beta", "Column", "CorrelatedNormal", "Custom", "FromSamples", "Gamma",
-        "Image", "JaxSimulator", "LogNormal", "LogUniform", "Model", "Normal", "Observation",
-        "Posterior", "Prior", "PythonSimulator", "Simulations", "Status", "Table", "Trace",
-        "Traces", "Trials", "Uniform",
+        "BatchSimulator", "Beta", "Column", "CorrelatedNormal", "Custom", "EmergentProperty",
+        "FromSamples", "Gamma", "Image", "JaxSimulator", "LogNormal", "LogUniform", "Model",
+        "Normal", "Observation", "Posterior", "Prior", "PythonSimulator", "Simulations", "Status",
+        "Table", "Trace", "Traces", "Trials", "Uniform",
     ),
     "lanternfish.core.run": ("Run",),
     "lanternfish.simulation": ("simulate",),

@@ -8,6 +8,7 @@ from lanternfish.core.laws import Beta, Gamma, Law, LogNormal, LogUniform, Norma
 from lanternfish.core.model import Model, Traces
 from lanternfish.core.posterior import Marginal, Posterior
 from lanternfish.core.prior import Prior
+from lanternfish.core.properties import EmergentProperty
 from lanternfish.core.simulations import Simulations, Status
 from lanternfish.core.simulators import BatchSimulator, JaxSimulator, PythonSimulator, Simulator
 from lanternfish.core.table import Table
@@ -22,6 +23,7 @@ __all__ = [
     "CorrelatedNormal",
     "Custom",
     "DamagedFile",
+    "EmergentProperty",
     "Folder",
     "FromSamples",
     "Gamma",

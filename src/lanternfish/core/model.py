@@ -8,6 +8,7 @@ from typing import Any
 
 from lanternfish.core.columns import Column
 from lanternfish.core.prior import Prior
+from lanternfish.core.properties import EmergentProperty
 from lanternfish.core.simulators import Simulator
 from lanternfish.core.targets import Observation
 
@@ -20,7 +21,8 @@ class Model:
         prior: distribution of the parameters.
         simulator: what turns parameters into statistics.
         name: for titles, files and reports.
-        targets: named observations that come with the model; each fits its statistics.
+        targets: named observations and emergent properties that come with the model; each fits its
+            statistics.
         traces: ``traces(theta, seeds) -> Traces`` for plots of predicted traces, where the model
             has any.
         about: one paragraph for people, with its reference.
@@ -29,7 +31,7 @@ class Model:
     prior: Prior
     simulator: Simulator
     name: str = "model"
-    targets: Mapping[str, Observation] = field(default_factory=dict)
+    targets: Mapping[str, Observation | EmergentProperty] = field(default_factory=dict)
     traces: Any = None
     about: str = ""
 
@@ -42,7 +44,7 @@ class Model:
                 f"got {self.simulator!r}."
             )
         for target in self.targets.values():
-            target.array_for(self.statistics)
+            target.check(self.statistics)
 
     @property
     def parameters(self) -> tuple[Column, ...]:

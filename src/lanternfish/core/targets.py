@@ -1,4 +1,7 @@
-"""``Target``: what the model should do. An ``Observation`` holds values of named statistics."""
+"""``Target``: what the model should do. An ``Observation`` holds values of named statistics.
+
+The other kind, a distribution of statistics, is an ``EmergentProperty`` (``properties``).
+"""
 
 from __future__ import annotations
 
@@ -57,6 +60,10 @@ class Observation(Mapping):
         check_names(self.values_by_name, [c.name for c in columns])
         parts = [fitted(self.values_by_name[c.name], c).ravel() for c in columns]
         return np.concatenate(parts)
+
+    def check(self, columns: Sequence[Column]) -> None:
+        """Raise one sentence if the observation does not fit statistics of these columns."""
+        self.array_for(columns)
 
     def table_for(self, columns: Sequence[Column]) -> Table:
         """The same as a table of one row."""
