@@ -19,7 +19,7 @@ _HOMES = {
     ),
     "lanternfish.core.run": ("Run",),
     "lanternfish.simulation": ("simulate",),
-    "lanternfish.inference": ("NLE", "NPE", "infer"),
+    "lanternfish.inference": ("EPI", "NLE", "NPE", "infer"),
 }  # fmt: skip
 _ROOMS = ("core", "flows", "models", "simulation", "inference", "diagnostics", "plot")
 _NAMES = {name: home for home, names in _HOMES.items() for name in names}
