@@ -1,6 +1,7 @@
 """What every posterior stores alike in ``posterior.json``: prior, statistics, target.
 
-The target is an observation or an emergent property. Arrays of an observation stand in ``observation.npz``; the JSON file has their shapes and digests.
+The target is an observation or an emergent property. Arrays of an observation stand in
+``observation.npz``; the JSON file has their shapes and digests.
 """
 
 from __future__ import annotations

@@ -23,11 +23,12 @@ import jax.random as jr
 import numpy as np
 
 from lanternfish import flows
-from lanternfish.core import EmergentProperty
+from lanternfish.core import EmergentProperty, Simulations
 from lanternfish.core.seeds import stream
 from lanternfish.inference import epi_training
 from lanternfish.inference.epi_convergence import Tolerance
 from lanternfish.inference.epi_judge import Judged, judge
+from lanternfish.inference.epi_memory import Recorder
 from lanternfish.inference.epi_pilot import Pilot, fly
 from lanternfish.inference.epi_posterior import EPIPosterior
 from lanternfish.inference.epi_problem import Problem
@@ -39,6 +40,7 @@ _BASES = ("uniform", "prior")
 _GRADIENTS = ("auto", "path", "score")
 _STAGE = Stage("train", 1, 1)
 _LEAST_SAMPLES = 4_000
+_JUDGED = 2**40
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class EPI:
             "notes": list(pilot.notes),
         }
         checks = {"convergence": best.convergence, "entropy": best.certificate.as_plain()}
-        simulations = pilot.simulations + best.simulations
+        simulations = pilot.simulations + search.simulations + best.simulations
         return Fitted(posterior, simulations, history, checks)
 
 
@@ -136,13 +138,19 @@ class _Search:
         states = [epi_training.first_state(flow, method.loop, pilot.spread) for flow in built]
         self.state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
         self.keys = jnp.stack([jr.key(seed % 2**32) for seed in seeds])
+        self.recorder = None
+        if problem.simulation is None:
+            first = len(pilot.simulations)
+            self.recorder = Recorder(study, problem, method.loop.round, first)
 
     def run(self) -> tuple[Judged, State, list[dict]]:
         state, curves = self.state, []
         for number in range(self.ROUNDS):
             place = None if self.study.folder is None else self.study.folder / "training"
             place = None if place is None else place / f"round-{number + 1}"
-            state, more = epi_training.train(self.fixed, state, self.keys, place, self._tell)
+            state, more = epi_training.train(
+                self.fixed, state, self.keys, place, self._tell, self.recorder
+            )
             curves += more
             found = self._judge(state, number)
             best = max(found, key=lambda judged: (judged.passed, judged.score))
@@ -150,6 +158,13 @@ class _Search:
                 break
             state = epi_training.again(state)
         return best, state, curves
+
+    @property
+    def simulations(self) -> Simulations:
+        """What was simulated for training, where that is not part of the compiled loop."""
+        if self.recorder is not None:
+            return self.recorder.simulations
+        return Simulations.empty(self.study.model.parameters, self.study.model.statistics)
 
     def density(self, state: State, best: Judged) -> flows.Pushforward:
         return self.fixed.density(state.average[best.member])
@@ -164,17 +179,15 @@ class _Search:
         ]  # fmt: skip
 
     def _first(self, number: int, member: int) -> int:
-        """Number of the first simulation of a judgement: none is made twice."""
+        """Number of the first simulation of a judgement: far beyond those of training."""
         each = 2 * self.method.fresh * self.method.trials
-        return len(self.pilot.simulations) + (number * self.method.members + member) * each
+        return _JUDGED + (number * self.method.members + member) * each
 
     def _tell(self, state: State, curves: list[dict]) -> None:
         loop, step = self.method.loop, int(np.max(state.step))
         last = curves[-1]
         began = int(np.max(state.polish))
         share = step / (step + loop.polish) if began < 0 else (step - began) / loop.polish
-        text = (
-            f"step {step}, entropy {max(last['entropy']):.2f}, "
-            f"{'polishing' if began >= 0 else f'{min(last["length"]):.2f} from the property'}"
-        )
+        doing = "polishing" if began >= 0 else f"{min(last['length']):.2f} from the property"
+        text = f"step {step}, entropy {max(last['entropy']):.2f}, {doing}"
         self.study.tell(Progress(_STAGE, min(share, 1.0), None, text))

@@ -110,7 +110,7 @@ def _sentence(entropy, entropy_error, low, high, divergence) -> str:
         return f"{text}, so that at most {at_most:.2f} nats are missing."
     return (
         f"{text}: {divergence:.2f} nats from the optimum, as much as leaving out "
-        f"{100 * (1 - np.exp(-divergence)):.0f} % of it would be. Raise polish or the flow's layers."
+        f"{100 * (1 - np.exp(-divergence)):.0f} % of it. Raise polish, or the layers of push."
     )
 
 

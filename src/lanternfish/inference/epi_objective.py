@@ -3,19 +3,19 @@
 With q a pushforward, eta the natural parameter of the moment, and p ∝ b exp(eta . T) the
 distribution that it stands for, a step lowers the augmented Lagrangian and both divergences:
 
-    L = KL(q || p)  +  1/2 |E_q T - [0 ; 1]|^2   in the natural metric (``epi_dual``)
-        +  KL(p || q)   by importance weights w ∝ p / r of draws from r = (q + broad) / 2, or so.
+    L = KL(q || p)  +  kappa/2 |E_q T - [0 ; 1]|^2  in the natural metric (``epi_dual``)
+        +  KL(p || q)  by importance weights w ∝ p / r of draws from r, a mixture of q and N(0, I)
 
 The first two by samples of q that carry their gradient through the simulator; the penalty is a
 product of the residuals of two half batches, which makes its gradient unbiased, and one backward
-pass serves all constraints. KL(q || p) alone may lose a mode and never find it again: what it loses,
-the broad draws and large weights of the third term bring back. Weights are truncated, and what is
-cut goes to the draws of q in equal parts; there the third term cancels the score part of the first,
-so that the gradient's noise vanishes as q reaches p, and where weights say nothing - in many
-dimensions - plain variational inference with that low noise remains.
+pass serves all constraints. KL(q || p) alone may lose a mode and never find it again: what it
+loses, the broad draws and the large weights of the third term bring back. Weights are truncated,
+and what is cut goes to the draws of q in equal parts; there the third term cancels the score part
+of the first, so that the gradient's noise vanishes as q reaches p (Roeder, Wu & Duvenaud 2017), and
+where weights say nothing - in many dimensions - low-noise variational inference remains.
 
-Without gradients of the statistics, the first two terms use the score function, with the
-log weight as reward: its variance vanishes at the optimum, too.
+Without gradients of the statistics, the first two terms use the score function with the log weight
+as reward, whose variance vanishes at the optimum, too (Richter et al. 2020).
 
 Parameters without finite statistics have no density in p; samples of q there cost ``_DEAD`` nats.
 """
@@ -34,7 +34,7 @@ from lanternfish.inference.epi_dual import Spread, natural, spread
 from lanternfish.inference.epi_problem import Features, Problem, natural_log
 
 _DEAD = 10.0  # nats
-_TRUNCATED = 10.0  # largest importance weight, in units of the mean weight
+TRUNCATED = 10.0  # largest importance weight, in units of the mean weight
 _ADVANTAGE = 10.0  # nats; largest reward of the score function
 _JUMP = 30.0  # largest norm of a sample's gradient, in units of the median
 KAPPA = 2.0  # strength of the penalty, in natural steps: e-folds that it tightens by itself
@@ -77,7 +77,8 @@ def objective(
     parameters = _fixed(jnp.concatenate([theta, broad]))
     found, pull = _features(problem, parameters, draws.key, path)
     mine = jax.tree.map(lambda a: a[:n], found)
-    forces = _forces(mine, eta, metric)
+    even = jnp.ones(n)
+    forces = forces_of(mine, eta, metric, even)
 
     scores = flow.log_prob(points)
     log_p = natural_log(found, eta) + _fixed(jnp.concatenate([log_b, broad_b]))
@@ -87,7 +88,8 @@ def objective(
         gradient = pull(forces, n)
         loss = jnp.mean(log_q - log_b) - jnp.sum(gradient * theta) / n
     else:
-        reward = _rewards(mine, forces, log_p[:n] - _fixed(scores[:n]), eta)
+        log_weight = log_p[:n] - _fixed(scores[:n])
+        reward = rewards(mine, forces, log_weight, eta, even / n)
         weights = weights + jnp.pad(reward, (0, len(weights) - n))
         loss = 0.0
     told = Told(
@@ -128,18 +130,18 @@ def _tamed(gradient: Array) -> Array:
     return gradient * jnp.minimum(1.0, most / jnp.maximum(norm, 1e-30))
 
 
-def _forces(mine: Features, eta: Array, metric: Spread) -> tuple[Array, Array]:
+def forces_of(mine: Features, eta: Array, metric: Spread, weight: Array) -> tuple[Array, Array]:
     """d(reward)/du and d(reward)/d(u^2) of each sample, (n, r): eta and the penalty's pull.
 
     The pull on one half of the batch is the natural step of the other half's residual.
     """
     n = len(mine.u)
-    alive, half = mine.valid.astype(jnp.float32), jnp.arange(n) < n // 2
+    alive, half = weight * mine.valid, jnp.arange(n) < n // 2
     steps = [
         natural(spread(mine.u, mine.square, alive * other), metric)[:2] for other in (~half, half)
     ]
     a, b = (KAPPA * jnp.where(half[:, None], one, two) for one, two in zip(*steps, strict=True))
-    live = alive[:, None]
+    live = mine.valid[:, None].astype(jnp.float32)
     return live * (eta[0] + a - 2 * metric.mean * b), live * (eta[1] + b)
 
 
@@ -152,7 +154,7 @@ def _weights(log_p: Array, log_q: Array, points: Array, valid: Array, n: int):
     ratio = jnp.where(valid, log_p - mixture, NEVER)
     weights = jax.nn.softmax(jnp.where(jnp.isfinite(ratio), ratio, NEVER))
     effective = 1 / (total * jnp.sum(weights**2))
-    held = jnp.minimum(weights, _TRUNCATED / total)
+    held = jnp.minimum(weights, TRUNCATED / total)
     mine = valid[:n] / jnp.maximum(jnp.sum(valid[:n]), 1)
     return held.at[:n].add((1 - jnp.sum(held)) * mine), effective
 
@@ -163,10 +165,15 @@ def _penalty(valid: Array) -> Array:
     return (cost - jnp.mean(cost)) / len(valid)
 
 
-def _rewards(mine: Features, forces, log_weight: Array, eta: Array) -> Array:
-    """Coefficients of the scores that replace gradients through the simulator."""
+def rewards(mine: Features, forces, log_weight: Array, eta: Array, weight: Array) -> Array:
+    """Coefficients of the scores that replace gradients through the simulator.
+
+    Args:
+        log_weight: log p - log q of each sample.
+        weight: of each sample in an expectation over q, summing to 1.
+    """
     extra = jnp.sum((forces[0] - eta[0]) * mine.u + (forces[1] - eta[1]) * mine.square, axis=1)
-    alive = mine.valid.astype(jnp.float32)
-    reward = log_weight + extra
-    mean = jnp.sum(alive * reward) / jnp.maximum(jnp.sum(alive), 1)
-    return alive * jnp.clip(reward - mean, -_ADVANTAGE, _ADVANTAGE) / len(alive)
+    alive = weight * mine.valid
+    reward = jnp.where(mine.valid, log_weight + extra, 0.0)
+    mean = jnp.sum(alive * reward) / jnp.maximum(jnp.sum(alive), 1e-12)
+    return alive * jnp.clip(reward - mean, -_ADVANTAGE, _ADVANTAGE)

@@ -32,13 +32,14 @@ from jaxtyping import Array
 from lanternfish import flows
 from lanternfish.core import Folder
 from lanternfish.inference.epi_dual import Spread, natural, tilted
+from lanternfish.inference.epi_memory import Memory, Recorder, blank, recalled
 from lanternfish.inference.epi_objective import Draws, objective
 from lanternfish.inference.epi_problem import Problem
 
 EPOCH = 100  # steps
 _TIGHTEN = 1e-2  # of a natural step in each step of the loop
 _MEMORY = 0.05  # weight of the newest batch in running moments
-_PACE = (0.3, 0.6, 0.1)  # effective share at which eta stands, at which it runs, and least pace
+_PACE = (0.4, 0.7, 0.1)  # effective share at which eta stands, at which it runs, and least pace
 _AT_REST = 0.2  # length of the residual, sqrt(nats), at which tightening ends
 _AVERAGE = 0.01  # weight of the newest weights in their average
 
@@ -52,6 +53,7 @@ class Loop:
         rate: learning rate of q.
         tighten: steps after which the first phase ends at the latest.
         polish: steps of the second phase.
+        round: parameter sets simulated for each hundred steps, where the simulator is not in JAX.
         clip: largest norm of a gradient.
     """
 
@@ -59,10 +61,11 @@ class Loop:
     rate: float = 2e-3
     tighten: int = 6_000
     polish: int = 2_500
+    round: int = 512
     clip: float = 10.0
 
     def __post_init__(self) -> None:
-        for name, least in (("batch", 8), ("tighten", EPOCH), ("polish", EPOCH)):
+        for name, least in (("batch", 8), ("tighten", EPOCH), ("polish", EPOCH), ("round", 64)):
             if getattr(self, name) < least:
                 raise ValueError(f"Expected {name} of at least {least}; got {getattr(self, name)}.")
         for name in ("rate", "clip"):
@@ -133,6 +136,7 @@ def train(
     keys: Array,
     checkpoint: Folder | None,
     tell: Callable[[State, list[dict]], None],
+    recorder: Recorder | None = None,
 ) -> tuple[State, list[dict]]:
     """Epochs until all members (along the first axis of the state) are done.
 
@@ -140,23 +144,29 @@ def train(
         checkpoint: a folder to keep the state in; if it holds one, training goes on from there and
             ends with the same bits as an uninterrupted one.
         tell: called after each epoch with the state and the curves.
+        recorder: simulates for the loop, where the simulator is not part of the program.
 
     Returns:
         The last state and the curves: one dictionary of lists for each epoch.
     """
     curves: list[dict] = []
+    memory = None if recorder is None else blank(fixed.problem, recorder.size)
     if checkpoint is not None and checkpoint.exists("training.json"):
-        state, curves = _read(checkpoint, state)
+        (state, memory), curves = _read(checkpoint, (state, memory))
     saved = time.monotonic()
     while not over(state, fixed.loop).all():
-        state = _epoch(fixed, state, keys)
+        if recorder is not None:
+            densities = [fixed.density(params) for params in state.params]
+            number = int(np.max(state.step)) // EPOCH
+            memory = recorder.round(memory, densities, number)
+        state = _epoch(fixed, state, keys, memory)
         curves.append(_told(state))
         if checkpoint is not None and time.monotonic() - saved > 10:
-            _write(checkpoint, state, curves)
+            _write(checkpoint, state, memory, curves)
             saved = time.monotonic()
         tell(state, curves)
     if checkpoint is not None:
-        _write(checkpoint, state, curves)
+        _write(checkpoint, state, memory, curves)
     return state, curves
 
 
@@ -165,19 +175,19 @@ def _optimiser(loop: Loop) -> optax.GradientTransformation:
 
 
 @eqx.filter_jit
-def _epoch(fixed: Fixed, states: State, keys: Array) -> State:
+def _epoch(fixed: Fixed, states: State, keys: Array, memory: Memory | None) -> State:
     def member(args):
         state, key = args
         loop = fixed.loop
         done = (state.polish >= 0) & (state.step >= state.polish + loop.polish)
-        return jax.lax.cond(done, lambda s: s, partial(_steps, fixed, key), state)
+        return jax.lax.cond(done, lambda s: s, partial(_steps, fixed, key, memory), state)
 
     return jax.lax.map(member, (states, keys))
 
 
-def _steps(fixed: Fixed, key: Array, state: State) -> State:
+def _steps(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> State:
     """One epoch of a member, and what it decides."""
-    after = jax.lax.fori_loop(0, EPOCH, lambda i, s: _step(fixed, key, s), state)
+    after = jax.lax.fori_loop(0, EPOCH, lambda i, s: _step(fixed, key, memory, s), state)
     finite = jnp.all(jnp.isfinite(after.params)) & jnp.all(jnp.isfinite(after.eta))
     blank = state._replace(
         moments=jax.tree.map(jnp.zeros_like, state.moments),
@@ -191,16 +201,18 @@ def _steps(fixed: Fixed, key: Array, state: State) -> State:
     return after._replace(polish=jnp.where(begin, after.step, after.polish))
 
 
-def _step(fixed: Fixed, key: Array, state: State) -> State:
+def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> State:
     loop, problem = fixed.loop, fixed.problem
     share = jnp.where(state.polish < 0, 0.0, (state.step - state.polish) / loop.polish)
     decay = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(share, 0, 1)))
     warm = jnp.minimum(1.0, (state.step + 1) / 50)
-    draws = _draws(jr.fold_in(key, state.step), problem, loop.batch)
+    now = jr.fold_in(key, state.step)
 
     def loss(params):
-        density = fixed.density(params)
-        return objective(density, problem, state.eta, state.spread, draws, fixed.path)
+        given = fixed.density(params), problem, state.eta, state.spread
+        if memory is not None:
+            return recalled(*given, memory, now, loop.batch)
+        return objective(*given, _draws(now, problem, loop.batch), fixed.path)
 
     slope, told = jax.grad(loss, has_aux=True)(state.params)
     change, moments = _optimiser(loop).update(slope, state.moments)
@@ -246,8 +258,9 @@ def _told(state: State) -> dict:
     }
 
 
-def _write(folder: Folder, state: State, curves: list[dict]) -> None:
-    leaves = {f"{i:03d}": np.atleast_1d(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+def _write(folder: Folder, state: State, memory: Memory | None, curves: list[dict]) -> None:
+    parts = jax.tree.leaves((state, memory))
+    leaves = {f"{i:03d}": np.atleast_1d(leaf) for i, leaf in enumerate(parts)}
     name = f"training-{int(np.max(state.step)):07d}.safetensors"
     before = [n for n in folder.names() if n.startswith("training-") and n != name]
     folder.write_weights(name, leaves)
@@ -256,7 +269,7 @@ def _write(folder: Folder, state: State, curves: list[dict]) -> None:
         folder.remove(old)
 
 
-def _read(folder: Folder, like: State) -> tuple[State, list[dict]]:
+def _read(folder: Folder, like) -> tuple[Any, list[dict]]:
     kept = folder.read_json("training.json")
     leaves = folder.read_weights(kept["state"])
     shapes, structure = jax.tree.flatten(like)
