@@ -8,7 +8,7 @@ with equality at the eta whose tilted distribution has the property. Z is estima
 sampling from the mixture of q and broad draws over the whole support, so that a mode which q lost
 is in the estimate with a large weight; D is convex and minimised by Newton's method. eta from one
 half of the draws, judged on the other half, errs upwards; eta and D from the same draws err
-downwards; the interval runs from the second to the first, with two standard errors beyond.
+downwards; the interval runs from the second to the first, with three standard errors beyond.
 
 What q lacks is its divergence from the optimum: where it has the property, KL(q || p*) = H* - H(q).
 """
@@ -22,7 +22,7 @@ import numpy as np
 _STEPS = 60
 _ENOUGH = 200.0  # effective draws that an estimate needs
 _LONGEST = 0.03  # largest share of the weight that one draw may have
-_Z = 1.96
+_Z = 3.0
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Certificate:
     Attributes:
         entropy, entropy_error: of q, and the standard error.
         largest: estimate of H*, None where the draws do not allow one.
-        low, high: 95 % interval of it.
+        low, high: interval of it, three standard errors wide on each side.
         divergence: estimate of KL(q || p*).
         effective: how many independent draws of the optimum the estimate is worth.
         eta: natural parameter of the optimum, (2, r) as lists.

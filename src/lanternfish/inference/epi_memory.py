@@ -126,7 +126,7 @@ def recalled(
     v, w = (jnp.minimum(a, TRUNCATED / batch) for a in (v, w))
     v = v / jnp.sum(v)
     w = w + (1 - jnp.sum(w)) * v
-    forces = forces_of(found, eta, metric, batch * v)
+    forces = forces_of(found, eta, metric)
     cost = 1.0 - found.valid
     reward = rewards(found, forces, log_p - log_q, eta, v) - 10.0 * v * (cost - v @ cost)
     told = Told(

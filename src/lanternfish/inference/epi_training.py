@@ -37,6 +37,7 @@ from lanternfish.inference.epi_objective import Draws, objective
 from lanternfish.inference.epi_problem import Problem
 
 EPOCH = 100  # steps
+SECONDS = 10.0  # between checkpoints
 _TIGHTEN = 1e-2  # of a natural step in each step of the loop
 _MEMORY = 0.05  # weight of the newest batch in running moments
 _PACE = (0.4, 0.7, 0.1)  # effective share at which eta stands, at which it runs, and least pace
@@ -60,7 +61,7 @@ class Loop:
     batch: int = 256
     rate: float = 2e-3
     tighten: int = 6_000
-    polish: int = 2_500
+    polish: int = 2_000
     round: int = 512
     clip: float = 10.0
 
@@ -161,7 +162,7 @@ def train(
             memory = recorder.round(memory, densities, number)
         state = _epoch(fixed, state, keys, memory)
         curves.append(_told(state))
-        if checkpoint is not None and time.monotonic() - saved > 10:
+        if checkpoint is not None and time.monotonic() - saved > SECONDS:
             _write(checkpoint, state, memory, curves)
             saved = time.monotonic()
         tell(state, curves)
