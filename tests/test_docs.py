@@ -48,6 +48,15 @@ def test_the_raw_data_program_runs():
     assert samples.std() < 0.3  # 1 before
 
 
+@pytest.mark.slow
+def test_the_emergent_property_program_runs():
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "epi.md").read_text(), re.S)
+    names = {}
+    exec(program, names)
+    assert names["run"].posterior.converged
+    assert 0.4 < (names["samples"]["a12"] > 0).mean() < 0.6
+
+
 def test_the_first_shell_block_has_two_lines():
     first = re.search(r"```sh\n(.*?)```", README, re.DOTALL)
     assert first is not None

@@ -120,7 +120,7 @@ class EPI:
             "notes": list(pilot.notes),
         }
         checks = {"convergence": best.convergence, "entropy": best.certificate.as_plain()}
-        simulations = pilot.simulations + search.simulations + best.simulations
+        simulations = pilot.simulations + search.simulations(state) + best.simulations
         return Fitted(posterior, simulations, history, checks)
 
 
@@ -159,11 +159,10 @@ class _Search:
             state = epi_training.again(state)
         return best, state, curves
 
-    @property
-    def simulations(self) -> Simulations:
+    def simulations(self, state: State) -> Simulations:
         """What was simulated for training, where that is not part of the compiled loop."""
         if self.recorder is not None:
-            return self.recorder.simulations
+            return self.recorder.simulations(int(np.max(state.step)) // epi_training.EPOCH)
         return Simulations.empty(self.study.model.parameters, self.study.model.statistics)
 
     def density(self, state: State, best: Judged) -> flows.Pushforward:

@@ -24,6 +24,7 @@ from lanternfish.inference.rounds import Study
 from lanternfish.simulation import simulate
 
 _BLOCK = 4_000
+_FAR = 1.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,6 @@ class Judged:
     convergence: dict
     certificate: Certificate
     simulations: Simulations
-    hopeless: bool
 
     @property
     def passed(self) -> bool:
@@ -45,11 +45,18 @@ class Judged:
         """Entropy where the property is proven; else minus the worst distance from it."""
         if self.passed:
             return self.certificate.entropy
-        worst = max(
-            max(s["mean_within"], s["variance_within"])
-            for s in self.convergence["statistics"].values()
-        )
-        return -worst if np.isfinite(worst) else -np.inf
+        return -self._worst if np.isfinite(self._worst) else -np.inf
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether so much is missing that more of the same training would not help."""
+        return not (self._worst < _FAR and self.convergence["dead"] < 0.5)
+
+    @property
+    def _worst(self) -> float:
+        """The largest distance from the property, in its standard deviations or variances."""
+        found = self.convergence["statistics"].values()
+        return max(max(s["mean_within"], s["variance_within"]) for s in found)
 
 
 def judge(
@@ -70,13 +77,15 @@ def judge(
     theta = np.clip(points["theta"].astype(np.float64), prior.low, prior.high)
     sims = simulate(
         study.model, theta=np.repeat(theta, problem.trials, axis=0), seed=study.seed, first=first,
-        executor=study.executor, progress=False,
+        executor=study.executor, store=_place(study, first), progress=False,
     )  # fmt: skip
     x = sims.x.array[:, list(problem.places)].reshape(2 * n, problem.trials, -1)
     found = _wide(problem, x)
     mine = Features(*(np.asarray(part)[:n] for part in found))
     dead = 1 - float(np.mean(mine.valid))
     u, square = mine.u[mine.valid], mine.square[mine.valid]
+    if not len(u):
+        u = square = np.full((1, problem.constraints), np.nan)
     convergence = converged(study.target, u, square, method.tolerance, dead)
     entropy = points["log_b"][:n] - points["log_q"][:n]
     certificate = certify(
@@ -86,7 +95,11 @@ def judge(
         float(entropy.std() / np.sqrt(n)),
         np.concatenate([u.mean(0), square.mean(0)]),
     )
-    return Judged(member, convergence, certificate, sims, hopeless=len(u) < n // 2)
+    return Judged(member, convergence, certificate, sims)
+
+
+def _place(study: Study, first: int):
+    return None if study.folder is None else study.folder / "simulations" / f"judged-{first:014d}"
 
 
 def _wide(problem: Problem, x: np.ndarray) -> Features:

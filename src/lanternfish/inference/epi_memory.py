@@ -29,7 +29,7 @@ from lanternfish.inference.epi_dual import Spread, spread
 from lanternfish.inference.epi_objective import NEVER, TRUNCATED, Told, forces_of, rewards
 from lanternfish.inference.epi_problem import Features, Problem, natural_log
 from lanternfish.inference.rounds import Study
-from lanternfish.simulation import simulate
+from lanternfish.simulation import open_store, simulate
 
 _ROUNDS = 4  # remembered
 _BROAD = 0.25
@@ -56,12 +56,17 @@ class Recorder:
 
     def __init__(self, study: Study, problem: Problem, size: int, first: int) -> None:
         self.study, self.problem, self.size, self.first = study, problem, size, first
-        self.simulations = Simulations.empty(study.model.parameters, study.model.statistics)
+        self._made: dict[int, Simulations] = {}
 
-    @property
-    def next(self) -> int:
-        """Number of the first simulation after those of all rounds so far."""
-        return self.first + len(self.simulations)
+    def simulations(self, rounds: int) -> Simulations:
+        """Those of all rounds, also of rounds that were made before an interruption."""
+        total = Simulations.empty(self.study.model.parameters, self.study.model.statistics)
+        for number in range(rounds):
+            place = self._place(number)
+            if number not in self._made and place is not None:
+                self._made[number] = open_store(place).load()
+            total = total + self._made[number]
+        return total
 
     def round(self, memory: Memory, densities: list[Pushforward], number: int) -> Memory:
         """The memory with another round in place of its oldest."""
@@ -76,7 +81,7 @@ class Recorder:
             first=self.first + number * self.size * trials, executor=self.study.executor,
             store=self._place(number), progress=False,
         )  # fmt: skip
-        self.simulations = self.simulations + sims
+        self._made[number] = sims
         x = sims.x.array[:, list(self.problem.places)].reshape(self.size, trials, -1)
         found = self.problem.features(jnp.asarray(x, jnp.float32))
         newest = Memory(jnp.asarray(z), found, jnp.asarray(log_b), jnp.asarray(log_r))
