@@ -13,6 +13,7 @@ from functools import cached_property, partial
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike
@@ -24,7 +25,7 @@ from lanternfish.core.prior import key_data
 from lanternfish.core.seeds import mix, stream
 from lanternfish.inference.weights import read_weights, write_weights
 
-_BLOCK = 4096
+_BLOCK = 1024  # draws at a time, always: a sample's bits do not depend on how many there are
 _WEIGHTS = "posterior.safetensors"
 
 
@@ -64,11 +65,10 @@ class EPIPosterior(Posterior):
         n = len(seeds)
         if not n:
             return np.zeros((0, len(self.prior)))
-        block = min(_BLOCK, 1 << max(6, (n - 1).bit_length()))
-        words = np.resize(key_data(seeds), (-(-n // block) * block, 2))
+        words = np.resize(key_data(seeds), (-(-n // _BLOCK) * _BLOCK, 2))
         parts = [
-            np.asarray(_draws(self.flow, _Constant(self.prior), words[at : at + block]))
-            for at in range(0, len(words), block)
+            np.asarray(_draws(self.flow, _Constant(self.prior), words[at : at + _BLOCK]))
+            for at in range(0, len(words), _BLOCK)
         ]
         theta = np.concatenate(parts)[:n].astype(np.float64)
         return np.clip(theta, self.prior.low, self.prior.high)
@@ -112,14 +112,20 @@ def _log_density(flow: flows.Pushforward, prior: Prior, theta: Array) -> Array:
 
 
 @eqx.filter_jit
-def _densities(flow, constant: _Constant, theta: Array) -> Array:
-    z, slope = jax.vmap(constant.prior.bijection.inverse_and_log_det)(theta)
+def _densities(flow, constant: _Constant, theta: ArrayLike) -> Array:
+    return _rows_density(flow, constant.prior, jnp.asarray(theta, float))
+
+
+def _rows_density(flow: flows.Pushforward, prior: Prior, theta: Array) -> Array:
+    z, slope = jax.vmap(prior.bijection.inverse_and_log_det)(theta)
     return flow.log_prob(z.T) + slope
 
 
 @eqx.filter_jit
-def _gradients(flow, constant: _Constant, theta: Array) -> Array:
-    return jax.vmap(jax.grad(partial(_log_density, flow, constant.prior)))(theta)
+def _gradients(flow, constant: _Constant, theta: ArrayLike) -> Array:
+    return jax.grad(lambda rows: jnp.sum(_rows_density(flow, constant.prior, rows)))(
+        jnp.asarray(theta, float)
+    )
 
 
 @eqx.filter_jit
