@@ -110,6 +110,15 @@ def test_the_landscape_program_runs(tmp_path, monkeypatch):
     assert (tmp_path / "landscape.png").exists()
 
 
+@pytest.mark.slow
+def test_the_emergent_property_program_runs():
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "epi.md").read_text(), re.S)
+    names = {}
+    exec(program, names)
+    assert names["run"].posterior.converged
+    assert 0.4 < (names["samples"]["a12"] > 0).mean() < 0.6
+
+
 def test_the_first_shell_block_has_two_lines():
     first = re.search(r"```sh\n(.*?)```", README, re.DOTALL)
     assert first is not None

@@ -100,3 +100,10 @@ def test_simulations_of_another_model(gaussian_model, gaussian_target):
     given = lf.Simulations.of(other, [[0.0, 0.0]], [[1.0]])
     with pytest.raises(ValueError, match=r"^Expected .* statistics, x1, x2, x3; got rate"):
         learned(gaussian_model, gaussian_target, given)
+
+
+def test_a_method_that_simulates_for_itself_takes_none(gaussian_model):
+    given = lf.simulate(gaussian_model, 100, seed=0, progress=False)
+    target = lf.EmergentProperty(x1=(0.0, 1.0))
+    with pytest.raises(ValueError, match=r"^Expected simulations for a method .*got them for EPI"):
+        lf.infer(gaussian_model, target, lf.EPI(), simulations=given, progress=False)

@@ -1,4 +1,4 @@
-"""``Posterior``: a distribution over parameters given an observation.
+"""``Posterior``: a distribution over parameters given a target.
 
 Methods return subclasses; diagnostics, landscape and plots ask for nothing beyond what stands here.
 """
@@ -17,6 +17,7 @@ from jaxtyping import Array, ArrayLike
 from lanternfish.core.columns import Column
 from lanternfish.core.files import Folder
 from lanternfish.core.prior import Prior
+from lanternfish.core.properties import EmergentProperty
 from lanternfish.core.table import Table, as_table
 from lanternfish.core.targets import Observation
 
@@ -28,6 +29,11 @@ class Posterior(abc.ABC):
     prior: Prior
     statistics: tuple[Column, ...]
     observation: Observation
+
+    @cached_property
+    def target(self) -> Observation | EmergentProperty:
+        """What the model should do: the observation, where a subclass has no other target."""
+        return self.observation
 
     @property
     def parameters(self) -> tuple[Column, ...]:

@@ -1,6 +1,7 @@
-"""What every posterior stores alike in ``posterior.json``: prior, statistics, observation.
+"""What every posterior stores alike in ``posterior.json``: prior, statistics, target.
 
-Arrays of an observation stand in ``observation.npz``; the JSON file has their shapes and digests.
+The target is an observation or an emergent property. Arrays of an observation stand in
+``observation.npz``; the JSON file has their shapes and digests.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from lanternfish.core.columns import Column
 from lanternfish.core.files import DamagedFile, Folder
 from lanternfish.core.posterior import Posterior
 from lanternfish.core.prior import Prior
+from lanternfish.core.properties import EmergentProperty
 from lanternfish.core.targets import Observation
 
 _GROUP = "lanternfish.posteriors"
@@ -19,17 +21,18 @@ _OBSERVATION = "observation.npz"  # its arrays, where it has some
 
 def write_common(folder: Folder, posterior: Posterior, details: dict) -> None:
     """Write ``posterior.json``; ``details`` belong to the kind of posterior."""
-    arrays = posterior.observation.arrays()
-    if arrays:
-        folder.write_arrays(_OBSERVATION, arrays)
+    target = posterior.target
+    if isinstance(target, Observation) and target.arrays():
+        folder.write_arrays(_OBSERVATION, target.arrays())
+    what = "observation" if isinstance(target, Observation) else "property"
     folder.write_json(
         "posterior.json",
         {
             "kind": posterior.kind,
             "prior": posterior.prior.to_dict(),
             "statistics": [c.as_list() for c in posterior.statistics],
-            "observation": posterior.observation.as_plain(),
-            "observation_name": posterior.observation.name,
+            what: target.as_plain(),
+            f"{what}_name": target.name,
             "details": details,
         },
     )
@@ -40,14 +43,18 @@ def read_common(folder: Folder, prior: Prior | None) -> tuple[dict, dict]:
     stored = folder.read_json("posterior.json")
     try:
         statistics = tuple(Column(*c) for c in stored["statistics"])
-        values = dict(stored["observation"])
-        if any(c.is_array for c in statistics):
-            values |= folder.read_arrays(_OBSERVATION)
         common = {
             "prior": prior if prior is not None else Prior.from_dict(stored["prior"]),
             "statistics": statistics,
-            "observation": Observation(stored["observation_name"], **values),
         }
+        if "property" in stored:
+            name = stored["property_name"]
+            common["target"] = EmergentProperty.from_plain(stored["property"], name)
+            return common, stored["details"]
+        values = dict(stored["observation"])
+        if any(c.is_array for c in statistics):
+            values |= folder.read_arrays(_OBSERVATION)
+        common["observation"] = Observation(stored["observation_name"], **values)
         return common, stored["details"]
     except KeyError as error:
         raise DamagedFile(

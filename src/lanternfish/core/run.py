@@ -27,6 +27,7 @@ from lanternfish.core.files import DamagedFile, Folder
 from lanternfish.core.model import Model
 from lanternfish.core.posterior import Posterior
 from lanternfish.core.posterior_files import read_posterior
+from lanternfish.core.properties import EmergentProperty
 from lanternfish.core.simulations import Simulations
 from lanternfish.core.targets import Observation
 
@@ -47,7 +48,7 @@ class Run:
         history: ``{"rounds": [...]}``, the training curves and counts of each round.
         model: description of the model (names, units, prior, fingerprint).
         method: name and hyperparameters of the method.
-        target: the observation.
+        target: the observation or the emergent property.
         seed: of the whole study.
         checks: findings by name, each with its numbers and a sentence.
         provenance: versions, times, machine.
@@ -58,7 +59,7 @@ class Run:
     history: Mapping = field(default_factory=dict)
     model: Mapping = field(default_factory=dict)
     method: Mapping = field(default_factory=dict)
-    target: Observation | None = None
+    target: Observation | EmergentProperty | None = None
     seed: int = 0
     checks: Mapping[str, Mapping] = field(default_factory=dict)
     provenance: Mapping = field(default_factory=dict)
@@ -102,7 +103,7 @@ class Run:
         except KeyError as error:
             raise DamagedFile(f"Expected {error} in run.json of {path}; got none.") from None
         simulations = _read_simulations(folder, plain["model"])
-        return cls(posterior, simulations, target=posterior.observation, **plain)
+        return cls(posterior, simulations, target=posterior.target, **plain)
 
     def to_arviz(self, samples: int = 4_000, seed: int = 0) -> xr.DataTree:
         """The run as an ArviZ data tree: posterior, prior, observed data, simulations as draws.
@@ -114,7 +115,7 @@ class Run:
         posterior = self.posterior.sample(samples, seed=seed)
         density = self.posterior.log_prob(posterior)
         prior = self.posterior.prior.sample(samples, seed=seed)
-        target = self.posterior.observation
+        target = self.posterior.target
         tree = from_dict(
             {
                 "posterior": {n: posterior[n][None] for n in posterior.names},

@@ -9,6 +9,13 @@ from lanternfish.flows.condition import (
 )
 from lanternfish.flows.conditional import Architecture, ConditionalFlow, build, empty
 from lanternfish.flows.ensemble import Ensemble, empty_ensemble
+from lanternfish.flows.pushforward import (
+    Push,
+    Pushforward,
+    push_for,
+    pushforward,
+    standard_normal,
+)
 
 __all__ = [
     "Architecture",
@@ -16,10 +23,15 @@ __all__ = [
     "ConditionalFlow",
     "Ensemble",
     "Part",
+    "Push",
+    "Pushforward",
     "Scaling",
     "blank_scaling",
     "build",
     "empty",
     "empty_ensemble",
+    "push_for",
+    "pushforward",
     "robust_scaling",
+    "standard_normal",
 ]

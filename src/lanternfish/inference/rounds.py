@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -30,7 +30,7 @@ class Study:
     """
 
     model: Model
-    target: Observation
+    target: Any  # an Observation, or an EmergentProperty for EPI
     seed: int
     folder: Folder | None = None
     executor: Any = None
@@ -44,7 +44,8 @@ class Fitted:
 
     posterior: Posterior
     simulations: Simulations
-    history: dict[str, list]
+    history: dict[str, Any]
+    checks: dict[str, dict] = field(default_factory=dict)
 
 
 def layout_of(columns: Sequence[Column]) -> tuple[flows.Part, ...]:

@@ -10,9 +10,10 @@ import platform
 import time
 from typing import Protocol
 
-from lanternfish.core import Folder, Model, Observation, Simulations
+from lanternfish.core import EmergentProperty, Folder, Model, Observation, Simulations
 from lanternfish.core.run import Run
 from lanternfish.core.seeds import check_seed
+from lanternfish.inference.epi import EPI
 from lanternfish.inference.given import check_given, digest
 from lanternfish.inference.npe import NPE
 from lanternfish.inference.progress import Listener, listening
@@ -30,7 +31,7 @@ class Method(Protocol):
 
 def infer(
     model: Model,
-    target: Observation,
+    target: Observation | EmergentProperty,
     method: Method | None = None,
     *,
     simulations: Simulations | None = None,
@@ -43,8 +44,9 @@ def infer(
 
     Args:
         model: prior, simulator and statistics.
-        target: an ``Observation`` with a value for each statistic of the model.
-        method: ``NPE(...)``; by default ``NPE()``.
+        target: an ``Observation`` with a value for each statistic of the model, or an
+            ``EmergentProperty`` of some of them.
+        method: ``NPE(...)``; by default ``NPE()`` for an observation, ``EPI()`` for a property.
         simulations: some that are there already, with parameters from the prior (see
             ``Simulations.of``): they are the first round. One round learns from them alone; further
             rounds spend the method's budget.
@@ -58,12 +60,18 @@ def infer(
     Raises:
         ValueError: if names of target and model differ, or the store belongs to another study.
     """
-    method = NPE() if method is None else method
+    if method is None:
+        method = EPI() if isinstance(target, EmergentProperty) else NPE()
     check_seed(seed)
     _check(model, target, method)
     folder = None if store is None else Folder(os.fspath(store))
     study_card = _card(model, target, method, seed)
     if simulations is not None:
+        if not hasattr(method, "rounds"):
+            raise ValueError(
+                f"Expected simulations for a method that learns in rounds, such as NPE; got them "
+                f"for {method!r:.40}: leave them out."
+            )
         check_given(model, simulations)
         study_card["simulations"] = digest(simulations)
     if folder is not None:
@@ -75,6 +83,7 @@ def infer(
         posterior=fitted.posterior,
         simulations=fitted.simulations,
         history=fitted.history,
+        checks=fitted.checks,
         model=study_card["model"],
         method=study_card["method"],
         target=target,
@@ -89,11 +98,24 @@ def infer(
 def _check(model, target, method) -> None:
     if not isinstance(model, Model):
         raise TypeError(f"Expected a Model; got {model!r}.")
-    if not isinstance(target, Observation):
-        raise TypeError(f"Expected an Observation as target; got {target!r}.")
     if not hasattr(method, "fit"):
         raise TypeError(f"Expected a method such as NPE(simulations=10_000); got {method!r}.")
-    target.array_for(model.statistics)
+    wanted = getattr(method, "target", Observation)
+    if not isinstance(target, wanted):
+        name = getattr(method, "name", type(method).__name__)
+        raise TypeError(
+            f"Expected an {wanted.__name__} as target of {name}; got {target!r}{_instead(target)}."
+        )
+    target.check(model.statistics)
+
+
+def _instead(target) -> str:
+    """Which method the target is for."""
+    if isinstance(target, EmergentProperty):
+        return ": a mean and standard deviation are for EPI, values that were measured for NPE"
+    if isinstance(target, Observation):
+        return ": values that were measured are for NPE, a mean and standard deviation for EPI"
+    return ""
 
 
 def _card(model, target, method, seed) -> dict:

@@ -3,6 +3,7 @@
 from lanternfish.models.amplifying_rnn import amplifying_rnn
 from lanternfish.models.gaussian_rnn import gaussian_rnn
 from lanternfish.models.hodgkin_huxley import hodgkin_huxley
+from lanternfish.models.linear_2d import linear_2d
 from lanternfish.models.stg import stg
 from lanternfish.models.stg_subcircuit import stg_subcircuit
 from lanternfish.models.superior_colliculus import superior_colliculus
@@ -12,6 +13,7 @@ __all__ = [
     "amplifying_rnn",
     "gaussian_rnn",
     "hodgkin_huxley",
+    "linear_2d",
     "stg",
     "stg_subcircuit",
     "superior_colliculus",

@@ -128,3 +128,26 @@ def _named(result: Mapping, outputs: tuple[Output, ...], expected: str) -> jax.A
         if part.shape != shape:
             raise SimulationError(f"{expected}; got shape {part.shape} for {name}.")
     return jnp.concatenate([part.ravel() for part in parts])
+
+
+class OneSimulation:
+    """A ``JaxSimulator`` as a function inside other JAX programs: theta (d,), words (2,) to (k,).
+
+    Two of the same function are equal, so that programs which hold them share a compilation.
+    """
+
+    def __init__(self, simulator: JaxSimulator, names: tuple[str, ...]) -> None:
+        self._parts = simulator.function, names, tuple(c.spec for c in simulator.columns)
+
+    def __call__(self, theta: jax.Array, words: jax.Array) -> jax.Array:
+        return _one(*self._parts, theta, words)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, OneSimulation)
+            and other._parts[0] is self._parts[0]
+            and other._parts[1:] == self._parts[1:]
+        )
+
+    def __hash__(self) -> int:
+        return hash((id(self._parts[0]), *self._parts[1:]))

@@ -1,0 +1,162 @@
+"""Densities that are trained by their own samples: noise pushed forward to data.
+
+    x = f(e),  e ~ N(0, I),    log q(x) = log N(e; 0, I) - log |det df/de|
+
+``ConditionalFlow`` runs from data to noise, because it is trained on data; here both directions are
+one pass, and all points of a batch go through together: points stand along the last axis, (d, n),
+so that every elementwise operation is one long vector.
+
+A layer passes half of the coordinates; of the others, each is bent by a spline (which splits a
+density into modes) and then shifted and scaled (which follows narrow ridges), all given by a
+network of the passing half. Layers start as the identity, so that the density starts as N(0, I).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from lanternfish.flows import spline
+from lanternfish.flows.networks import Linear
+
+_BOUND = 5.0  # splines act on [-bound, bound] and are the identity outside
+_MOST = 3.0  # of a log scale
+_MANY = 32  # dimensions above which a layer has no splines: they would cost more than they bring
+
+
+@dataclass(frozen=True)
+class Push:
+    """What a pushforward is made of.
+
+    Args:
+        layers: how many.
+        width, depth: of their networks.
+        bins: of the splines; 0: shifts and scales alone.
+    """
+
+    layers: int = 6
+    width: int = 48
+    depth: int = 1
+    bins: int = 8
+
+    def __post_init__(self) -> None:
+        for name, least in (("layers", 1), ("width", 1), ("depth", 0), ("bins", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"Expected {name} of at least {least}; got {getattr(self, name)}.")
+
+
+def push_for(dim: int) -> Push:
+    """The default for a density of this dimension."""
+    return Push() if dim <= _MANY else Push(layers=6, width=64, bins=0)
+
+
+class _Layer(eqx.Module):
+    """Coupling of spline, shift and scale, and an order of the coordinates after it."""
+
+    first: Linear
+    inner: tuple[Linear, ...]
+    last: Linear
+    order: Array | np.ndarray
+    back: Array | np.ndarray
+    bins: int = eqx.field(static=True)
+
+    def __init__(self, rng, dim: int, cond_dim: int, push: Push, order: np.ndarray) -> None:
+        moved = dim - dim // 2
+        self.bins = push.bins
+        outputs = moved * (2 + (3 * push.bins - 1 if push.bins else 0))
+        self.first = Linear(rng, dim // 2 + cond_dim, push.width)
+        self.inner = tuple(Linear(rng, push.width, push.width) for _ in range(push.depth))
+        self.last = Linear(rng, push.width, outputs, gain=0.0)
+        self.order, self.back = (a.astype(np.int32) for a in (order, np.argsort(order)))
+
+    def _given(self, held: Array, condition: Array, moved: int) -> tuple[Array, Array, Array]:
+        """Shift, log scale (moved, n) and raw spline parameters (3 K - 1, moved, n)."""
+        h = _affine(self.first, jnp.concatenate([held, condition]))
+        for linear in self.inner:
+            h = _affine(linear, jax.nn.silu(h))
+        out = _affine(self.last, jax.nn.silu(h)).reshape(-1, moved, held.shape[1])
+        return out[0], _MOST * jnp.tanh(out[1] / _MOST), out[2:]
+
+    def forward(self, x: Array, condition: Array) -> tuple[Array, Array]:
+        """Noise to data, and log |det| of each point (n,)."""
+        passing = len(x) // 2
+        held, y = x[:passing], x[passing:]
+        shift, scale, raw = self._given(held, condition, len(y))
+        log_det = jnp.sum(scale, 0)
+        if self.bins:
+            y, bent = spline.forward(y, raw, _BOUND)
+            log_det = log_det + jnp.sum(bent, 0)
+        y = y * jnp.exp(scale) + shift
+        return jnp.concatenate([held, y])[self.order], log_det
+
+    def inverse(self, y: Array, condition: Array) -> tuple[Array, Array]:
+        """Data to noise, and log |det| of each point (n,)."""
+        y = y[self.back]
+        passing = len(y) // 2
+        held, x = y[:passing], y[passing:]
+        shift, scale, raw = self._given(held, condition, len(x))
+        x, log_det = (x - shift) * jnp.exp(-scale), -jnp.sum(scale, 0)
+        if self.bins:
+            x, bent = spline.inverse(x, raw, _BOUND)
+            log_det = log_det + jnp.sum(bent, 0)
+        return jnp.concatenate([held, x]), log_det
+
+
+def _affine(linear: Linear, x: Array) -> Array:
+    return jnp.asarray(linear.weight) @ x + linear.bias[:, None]
+
+
+class Pushforward(eqx.Module):
+    """A density over vectors (d,), and its samples; a condition (k, n) may steer it."""
+
+    layers: _Layer
+    dim: int = eqx.field(static=True)
+    cond_dim: int = eqx.field(static=True)
+
+    def forward(self, noise: Array, condition: Array | None = None) -> tuple[Array, Array]:
+        """Points (d, n) and log |det| (n,) of noise (d, n)."""
+        return self._run(noise, condition, _Layer.forward, reverse=False)
+
+    def inverse(self, x: Array, condition: Array | None = None) -> tuple[Array, Array]:
+        """Noise (d, n) and log |det| (n,) of points (d, n)."""
+        return self._run(x, condition, _Layer.inverse, reverse=True)
+
+    def log_prob(self, x: Array, condition: Array | None = None) -> Array:
+        """log q of points (d, n), shape (n,)."""
+        noise, log_det = self.inverse(x, condition)
+        return standard_normal(noise) + log_det
+
+    def _run(self, x: Array, condition: Array | None, step, reverse: bool):
+        given = jnp.zeros((0, x.shape[1]), x.dtype) if condition is None else condition
+        arrays, structure = eqx.partition(self.layers, eqx.is_array)
+
+        def body(carry, layer):
+            x, total = carry
+            x, log_det = step(eqx.combine(layer, structure), x, given)
+            return (x, total + log_det), None
+
+        start = x, jnp.zeros(x.shape[1], x.dtype)
+        return jax.lax.scan(body, start, arrays, reverse=reverse)[0]
+
+
+def standard_normal(noise: Array) -> Array:
+    """log N(e; 0, I) of columns (d, n), shape (n,)."""
+    return -0.5 * jnp.sum(noise**2, 0) - 0.5 * len(noise) * np.log(2 * np.pi)
+
+
+def pushforward(seed: int, push: Push, dim: int, cond_dim: int = 0) -> Pushforward:
+    """A pushforward that is N(0, I) before it is trained."""
+    rng = np.random.default_rng(seed)
+    layers = [_Layer(rng, dim, cond_dim, push, _order(rng, dim, i)) for i in range(push.layers)]
+    stacked = jax.tree.map(lambda *a: jnp.asarray(np.stack(a)), *layers)
+    return Pushforward(stacked, dim, cond_dim)
+
+
+def _order(rng, dim: int, i: int) -> np.ndarray:
+    """Halves change places after even layers; after odd ones coordinates are shuffled."""
+    return rng.permutation(dim) if i % 2 else np.arange(dim)[::-1]

@@ -1,0 +1,192 @@
+"""Emergent property inference (Loaiza-Ganem, Gao & Cunningham 2017; Bittner et al. 2021).
+
+Of all distributions of parameters whose statistics have the wanted means and variances, the one of
+maximum entropy:
+
+    maximise  H(q)    subject to    E_q[T(theta)] = [0 ; 1],
+
+with T the whitened statistics and their squares (``epi_problem``). A study is a pilot from the
+prior, a compiled loop over all members (``epi_training``) and a judgement on fresh simulations:
+whether q has the property (``epi_convergence``) and how much entropy there is to have beyond that
+of q (``epi_certificate``). What is not proven is trained further, twice at most; then the best
+distribution is returned, marked as not converged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+from lanternfish import flows
+from lanternfish.core import EmergentProperty, Simulations
+from lanternfish.core.seeds import stream
+from lanternfish.inference import epi_training
+from lanternfish.inference.epi_convergence import Tolerance
+from lanternfish.inference.epi_judge import Judged, judge
+from lanternfish.inference.epi_memory import Recorder
+from lanternfish.inference.epi_pilot import Pilot, fly
+from lanternfish.inference.epi_posterior import EPIPosterior
+from lanternfish.inference.epi_problem import Problem
+from lanternfish.inference.epi_training import Fixed, Loop, State
+from lanternfish.inference.progress import Progress, Stage
+from lanternfish.inference.rounds import Fitted, Study
+
+_BASES = ("uniform", "prior")
+_GRADIENTS = ("auto", "path", "score")
+_STAGE = Stage("train", 1, 1)
+_LEAST_SAMPLES = 4_000
+_JUDGED = 2**40
+
+
+@dataclass(frozen=True)
+class EPI:
+    """Emergent property inference.
+
+    Args:
+        members: densities that are trained side by side, each from its own seed; the best is kept.
+        trials: simulations of each parameter set, whose mean is the statistic.
+        base: what entropy is relative to: ``"uniform"`` on the prior's support, as published, or
+            the ``"prior"``, which makes the answer independent of the parameters' units.
+        gradient: of the statistics: ``"path"``, through the simulator; ``"score"``, without;
+            ``"auto"``: the first where the simulator has one.
+        samples: fresh parameter sets that judge the result.
+        tolerance: how near the property is near enough.
+        loop: settings of the training loop.
+        push: what the density is made of; by its dimension where left out.
+
+    >>> import lanternfish as lf
+    >>> lf.EPI(members=3).base
+    'uniform'
+    """
+
+    members: int = 1
+    trials: int = 1
+    base: str = "uniform"
+    gradient: str = "auto"
+    samples: int = 20_000
+    tolerance: Tolerance = field(default_factory=Tolerance)
+    loop: Loop = field(default_factory=Loop)
+    push: flows.Push | None = None
+
+    name: ClassVar[str] = "EPI"
+    target: ClassVar[type] = EmergentProperty
+
+    def __post_init__(self) -> None:
+        for name, least in (("members", 1), ("trials", 1), ("samples", 100)):
+            if getattr(self, name) < least:
+                raise ValueError(f"Expected {name} of at least {least}; got {getattr(self, name)}.")
+        for name, known in (("base", _BASES), ("gradient", _GRADIENTS)):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"Expected {name} of {', '.join(known)}; got {getattr(self, name)!r}."
+                )
+
+    @property
+    def fresh(self) -> int:
+        """Parameter sets that judge the result: fewer where each takes several trials."""
+        return max(min(self.samples, _LEAST_SAMPLES), self.samples // self.trials)
+
+    def describe(self) -> dict:
+        """Hyperparameters, for the paper trail."""
+        return {"name": self.name, **asdict(self)}
+
+    def fit(self, study: Study) -> Fitted:
+        """Find the distribution of a study."""
+        study.tell(Progress(_STAGE, 0.0, None, "preparing"))
+        problem = Problem(study.model, study.target, self.trials, self.base)
+        pilot = fly(study, problem, self.gradient)
+        push = self.push or flows.push_for(len(study.model.prior))
+        search = _Search(self, study, problem, pilot, push)
+        best, state, curves = search.run()
+        posterior = EPIPosterior(
+            prior=study.model.prior,
+            statistics=study.model.statistics,
+            target=study.target,
+            flow=search.density(state, best),
+            push=push,
+            base=self.base,
+            converged=best.passed,
+            entropy=best.certificate.entropy,
+        )
+        history = {
+            "curves": curves,
+            "member": best.member,
+            "gradient": "path" if pilot.path else "score",
+            "notes": list(pilot.notes),
+        }
+        checks = {"convergence": best.convergence, "entropy": best.certificate.as_plain()}
+        simulations = pilot.simulations + search.simulations(state) + best.simulations
+        return Fitted(posterior, simulations, history, checks)
+
+
+class _Search:
+    """Training of all members, and judgements until one is proven or nothing more helps."""
+
+    ROUNDS = 3
+
+    def __init__(self, method: EPI, study: Study, problem: Problem, pilot: Pilot, push) -> None:
+        self.method, self.study, self.problem, self.pilot = method, study, problem, pilot
+        seeds = [stream(study.seed, f"member {i}") for i in range(method.members)]
+        dim = len(study.model.prior)
+        built = [flows.pushforward(seed, push, dim) for seed in seeds]
+        self.fixed = Fixed(problem, built[0], method.loop, pilot.path)
+        states = [epi_training.first_state(flow, method.loop, pilot.spread) for flow in built]
+        self.state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+        self.keys = jnp.stack([jr.key(seed % 2**32) for seed in seeds])
+        self.recorder = None
+        if problem.simulation is None:
+            first = len(pilot.simulations)
+            self.recorder = Recorder(study, problem, method.loop.round, first)
+
+    def run(self) -> tuple[Judged, State, list[dict]]:
+        state, curves = self.state, []
+        for number in range(self.ROUNDS):
+            place = None if self.study.folder is None else self.study.folder / "training"
+            place = None if place is None else place / f"round-{number + 1}"
+            state, more = epi_training.train(
+                self.fixed, state, self.keys, place, self._tell, self.recorder
+            )
+            curves += more
+            found = self._judge(state, number)
+            best = max(found, key=lambda judged: (judged.passed, judged.score))
+            if best.passed or best.hopeless:
+                break
+            state = epi_training.again(state)
+        return best, state, curves
+
+    def simulations(self, state: State) -> Simulations:
+        """What was simulated for training, where that is not part of the compiled loop."""
+        if self.recorder is not None:
+            return self.recorder.simulations(int(np.max(state.step)) // epi_training.EPOCH)
+        return Simulations.empty(self.study.model.parameters, self.study.model.statistics)
+
+    def density(self, state: State, best: Judged) -> flows.Pushforward:
+        return self.fixed.density(state.average[best.member])
+
+    def _judge(self, state: State, number: int) -> list[Judged]:
+        return [
+            judge(
+                self.study, self.method, self.problem, self.fixed.density(state.average[i]),
+                np.asarray(state.eta[i]), member=i, first=self._first(number, i),
+            )
+            for i in range(self.method.members)
+        ]  # fmt: skip
+
+    def _first(self, number: int, member: int) -> int:
+        """Number of the first simulation of a judgement: far beyond those of training."""
+        each = 2 * self.method.fresh * self.method.trials
+        return _JUDGED + (number * self.method.members + member) * each
+
+    def _tell(self, state: State, curves: list[dict]) -> None:
+        loop, step = self.method.loop, int(np.max(state.step))
+        last = curves[-1]
+        began = int(np.max(state.polish))
+        share = step / (step + loop.polish) if began < 0 else (step - began) / loop.polish
+        doing = "polishing" if began >= 0 else f"{min(last['length']):.2f} from the property"
+        text = f"step {step}, entropy {max(last['entropy']):.2f}, {doing}"
+        self.study.tell(Progress(_STAGE, min(share, 1.0), None, text))

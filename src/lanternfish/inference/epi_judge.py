@@ -1,0 +1,147 @@
+"""Judging a density that EPI trained, on fresh simulations that it has never seen.
+
+Half of the parameter sets are drawn from q: they say whether q has the property, and its entropy.
+Together with as many from the prior's unbounded normal, over the whole support, they give the
+certificate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+from lanternfish import flows
+from lanternfish.core import Simulations
+from lanternfish.core.seeds import stream
+from lanternfish.inference.epi_certificate import Certificate, Weighted, certify
+from lanternfish.inference.epi_convergence import converged
+from lanternfish.inference.epi_problem import Features, Problem
+from lanternfish.inference.rounds import Study
+from lanternfish.simulation import simulate
+
+_BLOCK = 4_000
+_FAR = 1.0
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was found about one member."""
+
+    member: int
+    convergence: dict
+    certificate: Certificate
+    simulations: Simulations
+
+    @property
+    def passed(self) -> bool:
+        return self.convergence["passed"]
+
+    @property
+    def score(self) -> float:
+        """Entropy where the property is proven; else minus the worst distance from it."""
+        if self.passed:
+            return self.certificate.entropy
+        return -self._worst if np.isfinite(self._worst) else -np.inf
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether so much is missing that more of the same training would not help."""
+        return not (self._worst < _FAR and self.convergence["dead"] < 0.5)
+
+    @property
+    def _worst(self) -> float:
+        """The largest distance from the property, in its standard deviations or variances."""
+        found = self.convergence["statistics"].values()
+        return max(max(s["mean_within"], s["variance_within"]) for s in found)
+
+
+def judge(
+    study: Study,
+    method,
+    problem: Problem,
+    flow: flows.Pushforward,
+    eta: np.ndarray,
+    *,
+    member: int,
+    first: int,
+) -> Judged:
+    """Simulate afresh from q and broadly; test, and certify."""
+    n = method.fresh
+    key = jr.key(stream(study.seed, f"judge {first}") % 2**32)
+    points = _points(flow, problem, key, n)
+    prior = study.model.prior
+    theta = np.clip(points["theta"].astype(np.float64), prior.low, prior.high)
+    sims = simulate(
+        study.model, theta=np.repeat(theta, problem.trials, axis=0), seed=study.seed, first=first,
+        executor=study.executor, store=_place(study, first), progress=False,
+    )  # fmt: skip
+    x = sims.x.array[:, list(problem.places)].reshape(2 * n, problem.trials, -1)
+    found = _wide(problem, x)
+    mine = Features(*(np.asarray(part)[:n] for part in found))
+    dead = 1 - float(np.mean(mine.valid))
+    u, square = mine.u[mine.valid], mine.square[mine.valid]
+    if not len(u):
+        u = square = np.full((1, problem.constraints), np.nan)
+    convergence = converged(study.target, u, square, method.tolerance, dead)
+    entropy = points["log_b"][:n] - points["log_q"][:n]
+    certificate = certify(
+        _weighted(points, found, np.random.default_rng(first)),
+        eta,
+        float(entropy.mean()),
+        float(entropy.std() / np.sqrt(n)),
+        np.concatenate([u.mean(0), square.mean(0)]),
+    )
+    return Judged(member, convergence, certificate, sims)
+
+
+def _place(study: Study, first: int):
+    return None if study.folder is None else study.folder / "simulations" / f"judged-{first:014d}"
+
+
+def _wide(problem: Problem, x: np.ndarray) -> Features:
+    """T of trials (n, t, r), in double precision."""
+    each = (x - np.asarray(problem.mean, np.float64)) / np.asarray(problem.sd, np.float64)
+    u = each.mean(axis=1)
+    square = np.where(np.array(problem.total), (each**2).mean(axis=1), u**2)
+    valid = np.isfinite(u).all(axis=1) & np.isfinite(square).all(axis=1)
+    return Features(u, square, valid)  # pyright: ignore[reportArgumentType]
+
+
+def _weighted(points: dict, found: Features, rng: np.random.Generator) -> Weighted:
+    """All draws as those of one mixture, in random order."""
+    order = rng.permutation(len(points["log_q"]))
+    mixture = np.logaddexp(points["log_q"], points["log_broad"]) - np.log(2)
+    ratio = np.where(found.valid, points["log_b"] - mixture, -np.inf)
+    moments = np.concatenate([found.u, found.square], axis=1)
+    keep = found.valid[:, None]
+    return Weighted(np.where(keep, moments, 0.0)[order], ratio[order])
+
+
+def _points(flow: flows.Pushforward, problem: Problem, key, n: int) -> dict[str, np.ndarray]:
+    """Parameters of n draws from q and n broad ones, and their log densities in z."""
+    parts: dict[str, list] = {}
+    for mine in (True, False):
+        for start in range(0, n, _BLOCK):
+            block = min(_BLOCK, n - start)
+            inner = jr.fold_in(key, 2 * start + mine)
+            for name, part in _block(flow, problem, inner, block, mine).items():
+                parts.setdefault(name, []).append(np.asarray(part, np.float64))
+    return {name: np.concatenate(found) for name, found in parts.items()}
+
+
+@eqx.filter_jit
+def _block(flow: flows.Pushforward, problem: Problem, key, n: int, mine: bool):
+    noise = jr.normal(key, (len(problem.prior), n))
+    z, log_det = flow.forward(noise) if mine else (noise, jnp.zeros(n))
+    theta, log_b = problem.parameters(z)
+    log_q = flows.standard_normal(noise) - log_det if mine else flow.log_prob(z)
+    return {
+        "theta": theta,
+        "log_b": log_b,
+        "log_q": log_q,
+        "log_broad": flows.standard_normal(z),
+    }

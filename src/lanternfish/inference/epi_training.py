@@ -1,0 +1,278 @@
+"""One compiled loop: the density and the natural parameter of the moment, together.
+
+Each step moves q towards p_eta (``epi_objective``), and eta by a small natural step towards the
+property (``epi_dual``). It starts at eta = 0 with q close to the base measure, the largest entropy
+there is; the property bites no faster than q follows, for eta slows down while importance weights
+say that q is behind. So every mode is there before the first constraint is.
+
+Two phases. *Tighten*, at a constant rate, until the moments are those of the property; *polish*,
+while the rates of q and eta decay together to zero and q becomes the average of its last steps.
+Both ends are decided by what is measured, none by a count that has to be guessed. An epoch of steps
+is one compiled program, state in and state out; members, each from its own seed, go through it
+together. A member that diverges goes back to where the epoch began, at half its rate.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array
+
+from lanternfish import flows
+from lanternfish.core import Folder
+from lanternfish.inference.epi_dual import Spread, natural, tilted
+from lanternfish.inference.epi_memory import Memory, Recorder, blank, recalled
+from lanternfish.inference.epi_objective import Draws, objective
+from lanternfish.inference.epi_problem import Problem
+
+EPOCH = 100  # steps
+SECONDS = 10.0  # between checkpoints
+_TIGHTEN = 1e-2  # of a natural step in each step of the loop
+_MEMORY = 0.05  # weight of the newest batch in running moments
+_PACE = (0.4, 0.7, 0.1)  # effective share at which eta stands, at which it runs, and least pace
+_AT_REST = 0.2  # length of the residual, sqrt(nats), at which tightening ends
+_AVERAGE = 0.01  # weight of the newest weights in their average
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Settings of the loop; the defaults need no tuning.
+
+    Args:
+        batch: samples of q in each step; a quarter as many broad ones come with them.
+        rate: learning rate of q.
+        tighten: steps after which the first phase ends at the latest.
+        polish: steps of the second phase.
+        round: parameter sets simulated for each hundred steps, where the simulator is not in JAX.
+        clip: largest norm of a gradient.
+    """
+
+    batch: int = 256
+    rate: float = 2e-3
+    tighten: int = 6_000
+    polish: int = 2_000
+    round: int = 512
+    clip: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name, least in (("batch", 8), ("tighten", EPOCH), ("polish", EPOCH), ("round", 64)):
+            if getattr(self, name) < least:
+                raise ValueError(f"Expected {name} of at least {least}; got {getattr(self, name)}.")
+        for name in ("rate", "clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"Expected {name} above 0; got {getattr(self, name)}.")
+
+
+class State(NamedTuple):
+    """All that the next epoch of a member depends on."""
+
+    params: Array
+    average: Array
+    moments: Any
+    eta: Array
+    spread: Spread
+    effective: Array
+    entropy: Array
+    dead: Array
+    length: Array
+    step: Array
+    polish: Array  # step at which the second phase began; -1 before
+    rate: Array  # of q, halved where it diverged
+    failures: Array
+
+
+class Fixed(eqx.Module):
+    """What an epoch is given and does not change."""
+
+    problem: Problem
+    flow: flows.Pushforward
+    loop: Loop = eqx.field(static=True)
+    path: bool = eqx.field(static=True)
+
+    def density(self, params: Array) -> flows.Pushforward:
+        """The pushforward of a vector of weights."""
+        trained, rest = eqx.partition(self.flow, eqx.is_inexact_array)
+        return eqx.combine(ravel_pytree(trained)[1](params), rest)
+
+
+def first_state(flow: flows.Pushforward, loop: Loop, start: Spread) -> State:
+    """Before the first step: q as it was built, eta = 0."""
+    params = ravel_pytree(eqx.filter(flow, eqx.is_inexact_array))[0]
+    zero = jnp.zeros(())
+    whole = jnp.zeros((), jnp.int32)
+    moments = _optimiser(loop).init(params)
+    eta = jnp.zeros((2, len(start.mean)))
+    return State(
+        params, params, moments, eta, start, zero + 1, zero, zero, zero + 1e3, whole, whole - 1,
+        zero + loop.rate, whole,
+    )  # fmt: skip
+
+
+def again(state: State, share: float = 0.5) -> State:
+    """The same state at the start of another second phase, at a share of the rate."""
+    rate = jnp.asarray(share * state.rate)
+    return state._replace(params=state.average, polish=state.step + 0, rate=rate)
+
+
+def over(state: State, loop: Loop) -> np.ndarray:
+    """Which members are done, (members,) of bool."""
+    polish, step = np.asarray(state.polish), np.asarray(state.step)
+    return (polish >= 0) & (step >= polish + loop.polish)
+
+
+def train(
+    fixed: Fixed,
+    state: State,
+    keys: Array,
+    checkpoint: Folder | None,
+    tell: Callable[[State, list[dict]], None],
+    recorder: Recorder | None = None,
+) -> tuple[State, list[dict]]:
+    """Epochs until all members (along the first axis of the state) are done.
+
+    Args:
+        checkpoint: a folder to keep the state in; if it holds one, training goes on from there and
+            ends with the same bits as an uninterrupted one.
+        tell: called after each epoch with the state and the curves.
+        recorder: simulates for the loop, where the simulator is not part of the program.
+
+    Returns:
+        The last state and the curves: one dictionary of lists for each epoch.
+    """
+    curves: list[dict] = []
+    memory = None if recorder is None else blank(fixed.problem, recorder.size)
+    if checkpoint is not None and checkpoint.exists("training.json"):
+        (state, memory), curves = _read(checkpoint, (state, memory))
+    saved = time.monotonic()
+    while not over(state, fixed.loop).all():
+        if recorder is not None:
+            densities = [fixed.density(params) for params in state.params]
+            number = int(np.max(state.step)) // EPOCH
+            memory = recorder.round(memory, densities, number)
+        state = _epoch(fixed, state, keys, memory)
+        curves.append(_told(state))
+        if checkpoint is not None and time.monotonic() - saved > SECONDS:
+            _write(checkpoint, state, memory, curves)
+            saved = time.monotonic()
+        tell(state, curves)
+    if checkpoint is not None:
+        _write(checkpoint, state, memory, curves)
+    return state, curves
+
+
+def _optimiser(loop: Loop) -> optax.GradientTransformation:
+    return optax.chain(optax.clip_by_global_norm(loop.clip), optax.scale_by_adam(b2=0.99))
+
+
+@eqx.filter_jit
+def _epoch(fixed: Fixed, states: State, keys: Array, memory: Memory | None) -> State:
+    def member(args):
+        state, key = args
+        loop = fixed.loop
+        done = (state.polish >= 0) & (state.step >= state.polish + loop.polish)
+        return jax.lax.cond(done, lambda s: s, partial(_steps, fixed, key, memory), state)
+
+    return jax.lax.map(member, (states, keys))
+
+
+def _steps(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> State:
+    """One epoch of a member, and what it decides."""
+    after = jax.lax.fori_loop(0, EPOCH, lambda i, s: _step(fixed, key, memory, s), state)
+    finite = jnp.all(jnp.isfinite(after.params)) & jnp.all(jnp.isfinite(after.eta))
+    blank = state._replace(
+        moments=jax.tree.map(jnp.zeros_like, state.moments),
+        step=after.step,
+        rate=state.rate / 2,
+        failures=state.failures + 1,
+    )
+    after = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, blank)
+    rested = (after.length < _AT_REST) & (after.effective > _PACE[0])
+    begin = (after.polish < 0) & (rested | (after.step >= fixed.loop.tighten))
+    return after._replace(polish=jnp.where(begin, after.step, after.polish))
+
+
+def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> State:
+    loop, problem = fixed.loop, fixed.problem
+    share = jnp.where(state.polish < 0, 0.0, (state.step - state.polish) / loop.polish)
+    decay = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(share, 0, 1)))
+    warm = jnp.minimum(1.0, (state.step + 1) / 50)
+    now = jr.fold_in(key, state.step)
+
+    def loss(params):
+        given = fixed.density(params), problem, state.eta, state.spread
+        if memory is not None:
+            return recalled(*given, memory, now, loop.batch)
+        return objective(*given, _draws(now, problem, loop.batch), fixed.path)
+
+    slope, told = jax.grad(loss, has_aux=True)(state.params)
+    change, moments = _optimiser(loop).update(slope, state.moments)
+    params = state.params - state.rate * warm * decay * change
+    near = jax.tree.map(lambda old, new: old + _MEMORY * (new - old), state, state._replace(
+        spread=told.spread, effective=told.effective, entropy=told.entropy, dead=told.dead
+    ))  # fmt: skip
+    a, b, length = natural(near.spread, near.spread)
+    low, high, least = _PACE
+    pace = jnp.clip((near.effective - low) / (high - low), least, 1.0)
+    keep = jnp.where(state.polish < 0, 1.0, _AVERAGE)  # before, the average is the newest
+    return state._replace(
+        params=params,
+        average=state.average + keep * (params - state.average),
+        moments=moments,
+        eta=tilted(state.eta, (a, b), near.spread.mean, _TIGHTEN * pace * decay),
+        spread=near.spread,
+        effective=near.effective,
+        entropy=near.entropy,
+        dead=near.dead,
+        length=length,
+        step=state.step + 1,
+    )
+
+
+def _draws(key: Array, problem: Problem, batch: int) -> Draws:
+    one, two, three = jr.split(key, 3)
+    dim = len(problem.prior)
+    return Draws(jr.normal(one, (dim, batch)), jr.normal(two, (dim, max(2, batch // 4))), three)
+
+
+def _told(state: State) -> dict:
+    """One point of the curves, for each member."""
+    s = jax.tree.map(np.asarray, state)
+    return {
+        "step": s.step.tolist(),
+        "entropy": s.entropy.tolist(),
+        "mean": s.spread.mean.tolist(),
+        "variance": s.spread.variance.tolist(),
+        "effective": s.effective.tolist(),
+        "length": s.length.tolist(),
+        "polishing": (s.polish >= 0).tolist(),
+    }
+
+
+def _write(folder: Folder, state: State, memory: Memory | None, curves: list[dict]) -> None:
+    parts = jax.tree.leaves((state, memory))
+    leaves = {f"{i:03d}": np.atleast_1d(leaf) for i, leaf in enumerate(parts)}
+    name = f"training-{int(np.max(state.step)):07d}.safetensors"
+    before = [n for n in folder.names() if n.startswith("training-") and n != name]
+    folder.write_weights(name, leaves)
+    folder.write_json("training.json", {"state": name, "curves": curves})
+    for old in before:
+        folder.remove(old)
+
+
+def _read(folder: Folder, like) -> tuple[Any, list[dict]]:
+    kept = folder.read_json("training.json")
+    leaves = folder.read_weights(kept["state"])
+    shapes, structure = jax.tree.flatten(like)
+    read = [jnp.asarray(leaves[f"{i:03d}"]).reshape(leaf.shape) for i, leaf in enumerate(shapes)]
+    return jax.tree.unflatten(structure, read), kept["curves"]
