@@ -230,6 +230,12 @@ def test_target_files(desk, name):
     assert words in str(told.value)
 
 
+def test_a_property_is_no_target_of_a_study_file(desk):
+    (desk / "study.toml").write_text('model = "linear_2d"\ntarget = "oscillation"')
+    with pytest.raises(StudyMistakes, match=r"Expected an observation; got the emergent property"):
+        read_study(desk / "study.toml")
+
+
 def test_target_in_npz(desk):
     np.savez(desk / "x.npz", rate=0.5, cv=np.array([0.25]))
     (desk / "study.toml").write_text(MODEL_LINE + 'target = "x.npz"')

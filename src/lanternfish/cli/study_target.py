@@ -35,7 +35,16 @@ def read_target_of(
 
 
 def _named(name: str | None, model: Model, wrong: Wrong) -> Observation | None:
-    known = dict(model.targets)
+    from lanternfish.core import Observation
+
+    known = {n: t for n, t in model.targets.items() if isinstance(t, Observation)}
+    if name in model.targets and name not in known:
+        wrong(
+            "target",
+            f'Expected an observation; got the emergent property "{name}": properties are for '
+            f'`lf.infer(model, model.targets["{name}"], lf.EPI())` in Python.',
+        )
+        return None
     if name is None and len(known) == 1:
         return next(iter(known.values()))
     if name in known:

@@ -106,7 +106,8 @@ TARGETS = {
     "network": {
         "hub": _HUB_TARGET,
         "syncing": EmergentProperty(
-            "Bittner et al. 2020: network syncing", **{c.name: (0.53, 0.025) for c in NETWORK}
+            "Bittner et al. 2020: network syncing",
+            **{c.name: (0.53, 0.025) for c in NETWORK},  # pyright: ignore[reportArgumentType]
         ),
     },
 }

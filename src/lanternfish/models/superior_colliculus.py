@@ -26,6 +26,7 @@ eLife 10:e56265, "Superior colliculus".
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -130,7 +131,7 @@ def simulate(
 
 def activity(
     weights: Array, key: Array, trials: int, inactivation: float, window, keep: bool = False
-):
+) -> tuple[Array, Any]:
     """x (4, 2 tasks, trials) at the end, and at all times (steps, 4, 2, trials) where kept."""
     W = weights[jnp.asarray(_WEIGHTS, jnp.int32)]
     to_start, to_noise = jax.random.split(key)
@@ -158,10 +159,14 @@ def protocol(inactivation: float, window) -> tuple[np.ndarray, np.ndarray]:
     h = np.full((STEPS, 4, 2), ALWAYS)
     h[:, [0, 3]] += PRO_BIAS
     rule = t < RULE_END
-    h[np.ix_(rule, [0, 3], [0])] += RULE
-    h[np.ix_(rule, [1, 2], [1])] += RULE
+    lit = ~rule & (t < LIGHT_END)
+    for population in (0, 3):
+        h[rule, population, 0] += RULE
+    for population in (1, 2):
+        h[rule, population, 1] += RULE
     h[~rule] += CHOICE
-    h[np.ix_(~rule & (t < LIGHT_END), [0, 1])] += LIGHT
+    for population in (0, 1):
+        h[lit, population] += LIGHT
     inside = (t > window[0]) & (t < window[1])
     return h, np.where(inside, 1 - inactivation, 1.0)
 
