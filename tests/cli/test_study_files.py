@@ -20,7 +20,7 @@ MISTAKES = {
     "no model": ('target = "x"\n', ["model: Expected one of stg, hodgkin_huxley", "got none"]),
     "model of the zoo": (
         'model = "sgt"',
-        ['model: Expected a model of stg, hodgkin_huxley; got "sgt"', 'did you mean "stg"?'],
+        ["model: Expected a model of stg, hodgkin_huxley, ", 'got "sgt"', 'did you mean "stg"?'],
     ),
     "model is a number": ("model = 3", ["model: Expected one of stg", "got 3."]),
     "file without a name": (
@@ -124,8 +124,8 @@ MISTAKES = {
         ["method.density.layer: Expected kind, layers,", 'did you mean "layers"?'],
     ),
     "training's key": (
-        HEAD + "[method.training]\nepochs = 2",
-        ["method.training.epochs: Expected batch,"],
+        HEAD + "[method.training]\nepoch = 2",
+        ["method.training.epoch: Expected batch,"],
     ),
     "training's value": (
         HEAD + "[method.training]\nrate = -1.0",
