@@ -106,7 +106,7 @@ def test_the_landscape_program_runs(tmp_path, monkeypatch):
     assert abs(names["modes"].share[:2] - 0.5).max() < 0.15
     assert names["modes"].theta["a"][:2].prod() < 0
     assert names["sensitivity"].at["b"] == 0
-    assert names["walks"]["$v_1$"].slopes[0].p < 1e-3
+    assert names["walks"]["$v_1$"].slopes[0].p < 0.05
     assert (tmp_path / "landscape.png").exists()
 
 

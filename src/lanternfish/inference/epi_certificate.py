@@ -134,10 +134,11 @@ def _dual(draws: Weighted, eta: np.ndarray, goal: np.ndarray) -> tuple[float, fl
 def _crossed(draws: Weighted, start: np.ndarray, goal: np.ndarray) -> float | None:
     """D on each half of the draws, at the eta of the other half: their mean."""
     halves = [Weighted(draws.moments[i::2], draws.log_ratio[i::2]) for i in (0, 1)]
-    etas = [_newton(half, start, goal) for half in halves]
-    if any(eta is None for eta in etas):
+    first, second = (_newton(half, start, goal) for half in halves)
+    if first is None or second is None:
         return None
-    return float(np.mean([_dual(halves[1 - i], etas[i], goal)[0] for i in (0, 1)]))
+    values = _dual(halves[1], first, goal)[0], _dual(halves[0], second, goal)[0]
+    return float(np.mean(values))
 
 
 def _newton(draws: Weighted, eta: np.ndarray, goal: np.ndarray) -> np.ndarray | None:

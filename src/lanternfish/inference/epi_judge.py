@@ -81,9 +81,9 @@ def judge(
     )  # fmt: skip
     x = sims.x.array[:, list(problem.places)].reshape(2 * n, problem.trials, -1)
     found = _wide(problem, x)
-    mine = Features(*(np.asarray(part)[:n] for part in found))
-    dead = 1 - float(np.mean(mine.valid))
-    u, square = mine.u[mine.valid], mine.square[mine.valid]
+    every_u, every_square, valid = (np.asarray(part)[:n] for part in found)
+    dead = 1 - float(np.mean(valid))
+    u, square = every_u[valid], every_square[valid]
     if not len(u):
         u = square = np.full((1, problem.constraints), np.nan)
     convergence = converged(study.target, u, square, method.tolerance, dead)

@@ -57,8 +57,9 @@ class Problem(eqx.Module):
         self.mean = jnp.asarray(target.means, jnp.float32)
         self.sd = jnp.asarray(target.sds, jnp.float32)
         self.prior = model.prior
-        compiled = isinstance(model.simulator, JaxSimulator)
-        self.simulation = OneSimulation(model.simulator, model.prior.names) if compiled else None
+        simulator, names = model.simulator, model.prior.names
+        compiled = isinstance(simulator, JaxSimulator)
+        self.simulation = OneSimulation(simulator, names) if compiled else None
         self.places = tuple(target.places(model.statistics).tolist())
         self.total = tuple(target.total.tolist())
         self.trials, self.base = trials, base

@@ -73,11 +73,9 @@ def draw(
 
 def _head(axes: Axes, tail: np.ndarray, tip: np.ndarray, colour: str) -> None:
     look = {"arrowstyle": "-|>,head_width=0.14,head_length=0.3", "color": colour, "lw": 0.0}
+    ends = (tip[0], tip[1]), (tail[0], tail[1])
     found = axes.annotate(
-        "",
-        (tip[0], tip[1]),
-        (tail[0], tail[1]),
-        arrowprops={**look, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 14},
+        "", *ends, arrowprops={**look, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 14}
     )
     found.set_zorder(8.3)
     if found.arrow_patch is not None:
