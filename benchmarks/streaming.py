@@ -66,7 +66,7 @@ def in_turns(n: int, cold: bool) -> None:
     """Minibatches a second, of pairs in memory and of pairs on disk."""
     from lanternfish import flows
     from lanternfish.inference.objectives import Pairs
-    from lanternfish.inference.training import Training, train
+    from lanternfish.inference.training import Training, train_together
 
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder, f"{name}.npy") for name in ("z", "c", "weight")]
@@ -90,7 +90,7 @@ def in_turns(n: int, cold: bool) -> None:
                     pairs = whole
                 settings = Training(batch=batch, epochs=1)
                 began = time.perf_counter()
-                train(start, pairs, settings, seed=turn, held=held)
+                train_together([start], pairs, settings, seeds=[turn], held=held)
                 if turn:  # the first turn compiles
                     rates[where].append(part // batch / (time.perf_counter() - began))
     memory, disk = (max(rates[where]) for where in ("memory", "disk"))

@@ -85,7 +85,7 @@ def objective(
     log_p = natural_log(found, eta) + _fixed(jnp.concatenate([log_b, broad_b]))
     weights, effective = _weights(log_p, _fixed(scores), points, found.valid, n)
     weights = weights - jnp.pad(_penalty(mine.valid), (0, len(weights) - n))
-    if path:
+    if pull is not None:
         gradient = pull(forces, n)
         loss = jnp.mean(log_q - log_b) - jnp.sum(gradient * theta) / n
     else:

@@ -74,7 +74,7 @@ class Problem(eqx.Module):
         theta, slope = jax.vmap(self.prior.bijection.transform_and_log_det, in_axes=1)(z)
         if self.base == "prior":
             slope = slope + jax.vmap(self.prior.log_density)(theta)
-        return theta, slope
+        return theta, jnp.asarray(slope)
 
     def features(self, x: Array) -> Features:
         """T from statistics of trials, (n, t, r)."""

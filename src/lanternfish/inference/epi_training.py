@@ -156,7 +156,7 @@ def train(
         (state, memory), curves = _read(checkpoint, (state, memory))
     saved = time.monotonic()
     while not over(state, fixed.loop).all():
-        if recorder is not None:
+        if recorder is not None and memory is not None:
             densities = [fixed.density(params) for params in state.params]
             number = int(np.max(state.step)) // EPOCH
             memory = recorder.round(memory, densities, number)
@@ -216,6 +216,7 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
         return objective(*given, _draws(now, problem, loop.batch), fixed.path)
 
     slope, told = jax.grad(loss, has_aux=True)(state.params)
+    change: Any
     change, moments = _optimiser(loop).update(slope, state.moments)
     params = state.params - state.rate * warm * decay * change
     near = jax.tree.map(lambda old, new: old + _MEMORY * (new - old), state, state._replace(
