@@ -1,10 +1,10 @@
 """Which density to learn with: a short race, decided by held-out density.
 
 Coupling splines and autoregressive splines each win on some problems: the posterior's shape
-decides, not its dimension. Each candidate trains for a few hundred minibatches on the same pairs; the one
-under which pairs that it has not seen are likelier goes on to the end. Of few pairs autoregressive
-splines learned as well or better on every benchmark task, and compiling a second candidate would
-take longer than training the first: there no race is held.
+decides, not its dimension. Each candidate trains for a few hundred minibatches on the same pairs;
+the one under which pairs that it has not seen are likelier goes on to the end. Of few pairs
+autoregressive splines learned as well or better on every benchmark task, and compiling a second
+candidate would take longer than training the first: there no race is held.
 """
 
 from __future__ import annotations
