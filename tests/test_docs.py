@@ -97,14 +97,18 @@ def test_what_the_guide_from_sbi_names_is_there():
 
 
 def test_the_landscape_program_runs(tmp_path, monkeypatch):
-    """What it finds: the square of a parameter decides, so there are two regimes of one size."""
+    """What it finds: the square of a parameter decides, so there are two regimes of one size.
+
+    How many maxima a learned density has in each of them is its own affair.
+    """
     monkeypatch.chdir(tmp_path)
     page = (ROOT / "docs" / "landscape.md").read_text()
     (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     names = {}
     exec(program, names)
-    assert abs(names["modes"].share[:2] - 0.5).max() < 0.15
-    assert names["modes"].theta["a"][:2].prod() < 0
+    a, share = names["modes"].theta["a"], names["modes"].share
+    assert share[a > 0].sum() == pytest.approx(0.5, abs=0.15)
+    assert share[a < 0].sum() == pytest.approx(0.5, abs=0.15)
     assert names["sensitivity"].at["b"] == 0
     assert names["walks"]["$v_1$"].slopes[0].p < 0.05
     assert (tmp_path / "landscape.png").exists()
