@@ -67,7 +67,7 @@ class NPE(SequentialMethod):
             simulations where the posterior for this observation may be.
         density: ``"spline"``, ``"autoregressive"``, ``"maf"``, ``"mixture"`` or a
             ``flows.Architecture``; None: from 20,000 pairs on, a short race between the first two
-            decides by held-out density; of fewer, the second learns better (raw data take the
+            decides by held-out density; of fewer, the second is taken (raw data take the
             first).
         training: settings of the training loop.
         first_round: share of the budget that the first of several rounds gets.

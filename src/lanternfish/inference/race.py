@@ -2,9 +2,10 @@
 
 Coupling splines and autoregressive splines each win on some problems: the posterior's shape
 decides, not its dimension. Each candidate trains for a few hundred minibatches on the same pairs;
-the one under which pairs that it has not seen are likelier goes on to the end. Of few pairs
-autoregressive splines learned as well or better on every benchmark task, and compiling a second
-candidate would take longer than training the first: there no race is held.
+the one under which pairs that it has not seen are likelier goes on to the end. Of 10,000 pairs
+autoregressive splines learned as well on one benchmark task (two_moons) and better on another
+(slcp), and compiling a second candidate takes longer than training the first: of few pairs no race
+is held.
 """
 
 from __future__ import annotations

@@ -46,6 +46,7 @@ from lanternfish.core import (
 from lanternfish.models.counter_noise import normals, words
 from lanternfish.models.forward_mode import forward_mode
 from lanternfish.models.jax_traces import trace_all
+from lanternfish.models.options import check_trials
 
 POPULATIONS = ("LP", "LA", "RA", "RP")
 TASKS = ("Pro", "Anti")
@@ -88,8 +89,7 @@ def superior_colliculus(
     Raises:
         ValueError: if an option does not fit.
     """
-    if isinstance(trials, bool) or not isinstance(trials, int | np.integer) or trials < 1:
-        raise ValueError(f"Expected trials, a whole number of at least 1; got {trials!r}.")
+    check_trials(trials)
     if not 0 <= inactivation <= 1:
         raise ValueError(f"Expected an inactivation from 0 to 1; got {inactivation}.")
     if np.shape(window) != (2,) or not 0 <= window[0] < window[1] <= STEPS * DT:

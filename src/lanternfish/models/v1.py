@@ -50,6 +50,7 @@ from lanternfish.core import (
 from lanternfish.models.counter_noise import normals, words
 from lanternfish.models.forward_mode import forward_mode
 from lanternfish.models.jax_traces import trace_all
+from lanternfish.models.options import check_trials
 
 POPULATIONS = ("E", "P", "S", "V")
 
@@ -91,8 +92,7 @@ def v1(trials: int = TRIALS, contrast: float = CONTRAST, dt: float = DT) -> Mode
     Raises:
         ValueError: if an option does not fit.
     """
-    if isinstance(trials, bool) or not isinstance(trials, int | np.integer) or trials < 1:
-        raise ValueError(f"Expected trials, a whole number of at least 1; got {trials!r}.")
+    check_trials(trials)
     if not 0 <= contrast <= 1:
         raise ValueError(f"Expected a contrast from 0 to 1; got {contrast}.")
     if not 0 < dt <= TAU or abs(MEASURED / dt - round(MEASURED / dt)) > 1e-6:
