@@ -20,6 +20,17 @@ def interruptible():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def programs_of_a_file():
+    """Compiled programs go with the file that needed them.
+
+    Each takes some memory mappings; a process that keeps those of the whole suite reaches what
+    Linux allows (65,530), and the next compilation crashes it.
+    """
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def data():
     """Folder of recordings and references, beside the project or where LANTERNFISH_DATA says."""
