@@ -232,6 +232,9 @@ def test_the_folder_of_the_study_is_named_when_interrupted(desk, command, monkey
     result = command("run", "study.toml")
     assert result.exit_code == 130
     assert "lanternfish resume 'my runs/a'" in result.stderr
+    monkeypatch.setenv("LANTERNFISH_COMMAND", "./dev run lanternfish")  # as ./dev sets it
+    result = command("run", "study.toml")
+    assert "./dev run lanternfish resume 'my runs/a'" in result.stderr
 
 
 def test_a_folder_that_is_a_file(desk, command):

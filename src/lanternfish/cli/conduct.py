@@ -114,7 +114,7 @@ def load(folder: Path, model: Model | None = None) -> Run:
         study = run_folder.find_study(folder)  # or the sentence that there is none
         raise Mistake(
             f"Expected a finished run in {folder}; got one of {study.model.name} that is still to "
-            f"be finished: `lanternfish resume {run_folder.typed(folder)}` goes on with it."
+            f"be finished: `{run_folder.command('resume', folder)}` goes on with it."
         )
     try:
         return Run.load(folder, model=model)

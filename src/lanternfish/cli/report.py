@@ -234,7 +234,7 @@ def _files(folder: Path) -> list[tuple[str, str]]:
 def _steps(run: Run, folder: Path, constraints: Sequence[Constraint]) -> list[str]:
     check = run.checks.get("predictive")
     if not check:
-        return [f"Check the posterior: `lanternfish resume {run_folder.typed(folder)}`."]
+        return [f"Check the posterior: `{run_folder.command('resume', folder)}`."]
     steps = []
     if not check["passed"]:
         steps.append(_more_simulations(run, folder))
@@ -253,7 +253,7 @@ def _steps(run: Run, folder: Path, constraints: Sequence[Constraint]) -> list[st
                 "prior may hold better parameters."
             )
     steps.append(
-        f"More samples: `lanternfish sample {run_folder.typed(folder)} -n 10000 --out samples.npz`."
+        f"More samples: `{run_folder.command('sample', folder)} -n 10000 --out samples.npz`."
     )
     if check["passed"]:
         steps.append(_more_simulations(run, folder))
@@ -265,9 +265,8 @@ def _more_simulations(run: Run, folder: Path) -> str:
     more = MORE * now
     wide = " makes the posterior better" if now else ""
     if run.model.get("name") == "stg" and _target_name(run.target, folder) == "prep_845_082":
-        return (
-            f"A larger budget{wide}: `lanternfish demo --simulations {more} --out {folder}-{more}`."
-        )
+        demo = run_folder.command("demo --out", Path(f"{folder}-{more}"))
+        return f"A larger budget{wide}: `{demo} --simulations {more}`."
     return (
         f"A larger budget{wide}: set `simulations = {more:_}` in a copy of {folder}/study.toml, "
         f"and `lanternfish run` the copy with `--out {folder}-{more}`."

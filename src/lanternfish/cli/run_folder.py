@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 import sys
 import time
@@ -30,6 +31,14 @@ _SAME = ("model", "model_options", "target", "method", "seed")  # what makes a s
 def typed(folder: Path) -> str:
     """The folder as it is typed in a shell."""
     return shlex.quote(str(folder))
+
+
+def command(verb: str, folder: Path) -> str:
+    """A command of ours on a folder, as this user types it: ``LANTERNFISH_COMMAND`` says how.
+
+    ``./dev`` sets it, whose environment is not on the user's path.
+    """
+    return f"{os.environ.get('LANTERNFISH_COMMAND', 'lanternfish')} {verb} {typed(folder)}"
 
 
 def begin(study: Study, folder: Path) -> None:
@@ -64,7 +73,7 @@ def _check_same(study: Study, folder: Path) -> None:
         raise Mistake(
             f"Expected the study that {folder} was begun with; got another: "
             f"{'; '.join(differing[:3])}{more}: give another folder with --out, or go on with that "
-            f"study by `lanternfish resume {typed(folder)}`."
+            f"study by `{command('resume', folder)}`."
         )
 
 
@@ -174,7 +183,7 @@ def what_is_kept(folder: Path) -> str:
     finished = (folder / "run.json").is_file()
     kept = "The posterior, its simulations and all stages done" if finished else kept
     verb = "is" if kept == "The study" else "are"
-    return f"{kept} {verb} kept in {folder}. To go on: lanternfish resume {typed(folder)}"
+    return f"{kept} {verb} kept in {folder}. To go on: {command('resume', folder)}"
 
 
 def _count(folder: Path) -> int:
