@@ -24,7 +24,7 @@ from lanternfish.cli.zoo import ZOO, WrongOptions, file_model, suggest, zoo_mode
 
 if TYPE_CHECKING:
     from lanternfish.core import Model, Observation
-    from lanternfish.inference import NLE, NPE
+    from lanternfish.cli.study_method import AnyMethod
 
 KEYS = (
     "model", "model_options", "target", "method", "seed", "workers", "out", "check_samples",
@@ -47,7 +47,7 @@ class Study:
 
     model: Model
     target: Observation
-    method: NPE | NLE
+    method: AnyMethod
     seed: int
     workers: int | None
     out: Path | None

@@ -6,8 +6,8 @@
 
 Levels that are a number m are the quantiles (j + 1/2) / m, whose cells hold the same share of the
 prior. Levels that are named, v_1 < ... < v_m, stand for the cells between the middles of
-neighbours; their weight is m times the share of the prior in the cell, so that weighted averages over
-the grid are the trapezoid rule for averages over the prior.
+neighbours; their weight is m times the share of the prior in the cell, so that weighted averages
+over the grid are the trapezoid rule for averages over the prior.
 
 Reference: Sobol (1967); scrambling of Matoušek (1998), as in SciPy.
 """
