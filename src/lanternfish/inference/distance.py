@@ -126,9 +126,7 @@ def _spreads(model: Model, reference: Simulations) -> np.ndarray:
     return found
 
 
-def kernel_weight(
-    distance: np.ndarray, tolerance: float, kernel: str, numbers: int
-) -> np.ndarray:
+def kernel_weight(distance: np.ndarray, tolerance: float, kernel: str, numbers: int) -> np.ndarray:
     """Weight of each distance (n,), from 0 to 1.
 
     Args:
@@ -137,7 +135,9 @@ def kernel_weight(
     if kernel == "uniform":
         return np.where(distance <= tolerance, 1.0, 0.0)
     return np.where(
-        np.isfinite(distance), np.exp(-0.5 * numbers * np.minimum(distance / tolerance, 1e3) ** 2), 0
+        np.isfinite(distance),
+        np.exp(-0.5 * numbers * np.minimum(distance / tolerance, 1e3) ** 2),
+        0,
     )
 
 
@@ -166,7 +166,7 @@ def tolerance_for(
         return float(distance[order[enough[0] if len(enough) else -1]])
     low, high = 1e-6 * distance[order[-1]], 1e3 * distance[order[-1]]
     for _ in range(_HALVINGS):
-        middle = np.sqrt(low * high)
+        middle = float(np.sqrt(low * high))
         w = weight * kernel_weight(distance, middle, kernel, numbers)
         low, high = (middle, high) if effective_size(w) < size else (low, middle)
     return float(high)

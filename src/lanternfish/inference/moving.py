@@ -94,7 +94,7 @@ class Moving:
             square = np.sum((white - origin[:, :, None]) ** 2, axis=1).T
         size = np.sum(np.log(np.diagonal(self.roots, axis1=1, axis2=2)), axis=1)
         kernels = -0.5 * square - size - 0.5 * d * np.log(2 * np.pi)
-        return logsumexp(kernels, b=self.share, axis=1)
+        return np.asarray(logsumexp(kernels, b=self.share, axis=1))
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:

@@ -2,9 +2,9 @@
 
     z_i = alpha + beta (x_i - x_obs) / s + residual_i,     z_i* = z_i - beta (x_i - x_obs) / s
 
-by least squares, weighted by w_i (1 - d_i^2 / eps^2) (Epanechnikov), in the prior's unbounded space:
-adjusted parameters stay inside its bounds. Where parameters given statistics are linear with errors
-of one law, it is exact at any tolerance.
+by least squares, weighted by w_i (1 - d_i^2 / eps^2) (Epanechnikov), in the prior's unbounded
+space: adjusted parameters stay inside its bounds. Where parameters given statistics are linear with
+errors of one law, it is exact at any tolerance.
 """
 
 from __future__ import annotations

@@ -106,10 +106,10 @@ class SamplesPosterior(Posterior):
 
     def quantiles(self, levels: Sequence[float] = (0.05, 0.5, 0.95)) -> Table:
         """Quantiles of each parameter, a table with a row for each level."""
-        levels = np.asarray(levels, np.float64)
-        if levels.ndim != 1 or not np.all((levels >= 0) & (levels <= 1)):
-            raise ValueError(f"Expected a list of levels from 0 to 1; got {levels.tolist()}.")
-        columns = [quantile(values, self.weight, levels) for values in self.theta.T]
+        asked = np.asarray(levels, np.float64)
+        if asked.ndim != 1 or not np.all((asked >= 0) & (asked <= 1)):
+            raise ValueError(f"Expected a list of levels from 0 to 1; got {asked.tolist()}.")
+        columns = [quantile(values, self.weight, asked) for values in self.theta.T]
         return Table(np.stack(columns, axis=1), self.parameters)
 
     def smoothed(self, n: int = 1_000, seed: int = 0) -> Prior:
@@ -177,7 +177,7 @@ def read(folder: Folder, prior: Prior | None = None) -> SamplesPosterior:
         prior: of the model, needed where it holds a user's own law.
     """
     common, details = read_common(folder, prior)
-    target = common.get("target", common.get("observation"))
+    target = common["target"] if "target" in common else common["observation"]
     arrays = folder.read_arrays(_ARRAYS)
     theta, weight = arrays.get("theta"), arrays.get("weight")
     d = len(common["prior"])
@@ -186,6 +186,4 @@ def read(folder: Folder, prior: Prior | None = None) -> SamplesPosterior:
             f"Expected theta (m, {d}) and weight (m,) in {_ARRAYS} of {folder.url}; got "
             f"{ {k: v.shape for k, v in arrays.items()} }: the file belongs to another run."
         )
-    return SamplesPosterior(
-        common["prior"], common["statistics"], target, theta, weight, details
-    )
+    return SamplesPosterior(common["prior"], common["statistics"], target, theta, weight, details)

@@ -105,8 +105,9 @@ def _check(model, target, method) -> None:
     if not isinstance(target, wanted):
         name = getattr(method, "name", type(method).__name__)
         kinds = wanted if isinstance(wanted, tuple) else (wanted,)
+        expected = " or an ".join(kind.__name__ for kind in kinds)
         raise TypeError(
-            f"Expected an {' or an '.join(kind.__name__ for kind in kinds)} as target of {name}; got {target!r}{_instead(target)}."
+            f"Expected an {expected} as target of {name}; got {target!r}{_instead(target)}."
         )
     target.check(model.statistics)
 

@@ -62,9 +62,7 @@ class Sweep(Accepting):
         if self.design is None:
             object.__setattr__(self, "design", "sobol" if self.levels is None else "grid")
         if self.design not in _DESIGNS:
-            raise ValueError(
-                f"Expected design of {', '.join(_DESIGNS)}; got {self.design!r}."
-            )
+            raise ValueError(f"Expected design of {', '.join(_DESIGNS)}; got {self.design!r}.")
         if (self.levels is None) == (self.design == "grid"):
             raise ValueError(
                 "Expected levels for a grid, such as levels=6 or levels={'g': (0, 1, 2), ...}; "

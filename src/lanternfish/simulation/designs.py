@@ -121,7 +121,7 @@ class Grid:
         nearest = [
             np.argmin(np.abs(array[:, i, None] - v), axis=1) for i, v in enumerate(self.values)
         ]
-        return np.ravel_multi_index(nearest, self.shape)
+        return np.asarray(np.ravel_multi_index(tuple(nearest), self.shape))
 
     def weights(self, start: int, stop: int) -> np.ndarray:
         """Share of the prior in the cell of each point, times the number of points; (m,)."""
