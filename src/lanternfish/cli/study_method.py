@@ -25,6 +25,7 @@ def read_method(values: object, wrong: Wrong) -> AnyMethod | None:
         wrong("method", f'Expected a table, such as [method] with name = "NPE"; got {values!r}.')
         return None
     name = values.get("name", METHODS[0])
+    name = {known.lower(): known for known in METHODS}.get(str(name).lower(), name)
     if name not in METHODS:
         wrong("method.name", f'Expected {", ".join(METHODS)}; got "{name}"{suggest(name, METHODS)}')
     given = {key: value for key, value in values.items() if key != "name"}
