@@ -87,7 +87,7 @@ def test_tables(finished):
 
 
 ACCEPTING = {
-    "sweep": 'name = "sweep"\nquantile = 0.4\n[method.levels]\na = 40\nb = [0.1, 0.3, 1.0, 3.0, 10.0]',
+    "sweep": 'name = "sweep"\nquantile = 0.4\n[method.levels]\na = 40\nb = [0.1, 0.5, 1.0, 5.0]',
     "rejection": 'name = "rejection"\nsimulations = 400\nquantile = 0.2\nadjustment = "linear"',
     "smc": 'name = "smc"\nsimulations = 600\npopulation = 200\nnoise = { rate = 0.1, cv = 0.1 }',
 }
