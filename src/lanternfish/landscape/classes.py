@@ -5,9 +5,10 @@ mutual information,
 
     I(theta_j; label) = sum_{b, c} p(b, c) log2 [ p(b, c) / (p(b) p(c)) ]    bits,
 
-over its bins b: its levels where it has few, else shares of equal number. Counts estimate it too
-high by about (bins - 1)(classes - 1) / (2 n ln 2); the mean over shuffled labels is taken off. Its
-error is a bootstrap's. A parameter may decide together with another and say nothing by itself.
+over its bins b: its levels where it has few, else shares of equal number. Of n independent counts
+2 n ln(2) I has, without relation, the chi-squared law of (bins - 1)(classes - 1) degrees of freedom
+(G-test, Wilks 1938): its mean is taken off, and its quantile is what chance may reach. The error is a
+bootstrap's. A parameter may decide together with another and say nothing by itself.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.stats import chi2
 
 from lanternfish.core import Column, Simulations, Table
 from lanternfish.core.weighted import Share, share
@@ -26,8 +28,8 @@ from lanternfish.landscape.words import aligned, named, percent
 Label = Callable[[Table, Table], Sequence]
 _LEVELS = 24  # different values up to which each is a bin of its own
 _BINS = 12
-_SHUFFLES = 20
 _BOOTSTRAPS = 30
+_FALSE_ALARM = 0.01  # chance that some parameter without a say is told to have one
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,9 @@ class Importance:
 
     Attributes:
         columns: the parameters.
-        bits: mutual information of each, (d,), shuffled labels' mean taken off.
+        bits: mutual information of each, (d,), less what chance gives on average.
         error: standard error of each, (d,).
-        chance: what the largest of d parameters without a say reaches in one of 20 cases.
+        chance: what the largest of d parameters without a say passes in one case of a hundred.
         entropy: of the label, in bits: what there is to say.
     """
 
@@ -113,21 +115,20 @@ class Classes:
         rng, d = np.random.default_rng(seed), len(self.theta.columns)
         bins = [binned(values) for values in self.theta.array.T]
         found = np.array([self._information(b, self.codes, self.weight) for b in bins])
-        shuffled = np.empty((_SHUFFLES, d))
-        for i in range(_SHUFFLES):
-            order = rng.permutation(len(self.codes))
-            parts = self.codes[order], self.weight[order]
-            shuffled[i] = [self._information(b, *parts) for b in bins]
+        classes = len(np.unique(self.codes))
+        freedom = np.array([(len(np.unique(b)) - 1) * (classes - 1) for b in bins])
+        effective = self.weight.sum() ** 2 / np.sum(self.weight**2)
+        unit = 1 / (2 * effective * np.log(2))
+        most = chi2.ppf((1 - _FALSE_ALARM) ** (1 / d), np.maximum(freedom, 1))
         again = np.empty((_BOOTSTRAPS, d))
         for i in range(_BOOTSTRAPS):
             weight = self.weight * rng.poisson(1.0, len(self.codes))
             again[i] = [self._information(b, self.codes, weight) for b in bins]
-        noise = shuffled - shuffled.mean(axis=0)
         return Importance(
             columns=self.theta.columns,
-            bits=found - shuffled.mean(axis=0),
+            bits=found - freedom * unit,
             error=again.std(axis=0, ddof=1),
-            chance=float(np.quantile(noise.max(axis=1), 0.95)),
+            chance=float(np.max((most - freedom) * unit)),
             entropy=_entropy(np.bincount(self.codes, self.weight, len(self.names))),
         )
 
@@ -178,9 +179,7 @@ def classify(
             f"Expected a label for each of {len(simulations):,} simulations; got shape "
             f"{found.shape}: label(theta, x) is called with tables of all rows."
         )
-    known, codes, counts = np.unique(
-        found.astype(str), return_inverse=True, return_counts=True
-    )
+    known, codes, counts = np.unique(found.astype(str), return_inverse=True, return_counts=True)
     if names is None:
         ordered = known[np.argsort(-counts, kind="stable")].tolist()
         names = [f for f in FIRING if f in ordered] if known_firing(ordered) else ordered
