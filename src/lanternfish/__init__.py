@@ -20,7 +20,7 @@ _HOMES = {
     ),
     "lanternfish.core.run": ("Run",),
     "lanternfish.simulation": ("simulate",),
-    "lanternfish.inference": ("EPI", "NLE", "NPE", "infer"),
+    "lanternfish.inference": ("EPI", "NLE", "NPE", "SMC", "Rejection", "Sweep", "infer"),
 }  # fmt: skip
 _ROOMS = (
     "core", "flows", "models", "simulation", "inference", "diagnostics", "landscape", "plot"

@@ -86,6 +86,33 @@ def test_tables(finished):
         assert [s["observed"] for s in csv.DictReader(file)] == ["0.5", "0.4"]
 
 
+ACCEPTING = {
+    "sweep": 'name = "sweep"\nquantile = 0.4\n[method.levels]\na = 40\nb = [0.1, 0.5, 1.0, 5.0]',
+    "rejection": 'name = "rejection"\nsimulations = 400\nquantile = 0.2\nadjustment = "linear"',
+    "smc": 'name = "smc"\nsimulations = 600\npopulation = 200\nnoise = { rate = 0.1, cv = 0.1 }',
+}
+
+
+@pytest.mark.parametrize("method", ACCEPTING.values(), ids=ACCEPTING)
+def test_trial_and_error_from_the_command_line(tmp_path, command, method):
+    study = STUDY.replace(METHOD, f"\n[method]\n{method}\n")
+    desk = lay_out(tmp_path, study=study)
+    result = command("run", desk / "study.toml", "--out", desk / "run", "--workers", 1)
+    assert result.exit_code == 0, result.output
+    report = (desk / "run" / "report.md").read_text()
+    assert re.search(r"- accepted: \d+ simulations within [\d.]+ of the target, worth \d+", report)
+    assert "| round | simulations | valid | share | accepted | tolerance |" in report
+    assert (desk / "run" / "figures" / "pair.png").is_file()
+    assert not (desk / "run" / "figures" / "training.png").exists()
+    before = (desk / "run" / "run.json").read_bytes()
+    again = command("resume", desk / "run")
+    assert again.exit_code == 0, again.output
+    assert "stands in" in again.output
+    assert (desk / "run" / "run.json").read_bytes() == before
+    drawn = command("sample", desk / "run", "-n", 5)
+    assert drawn.stdout.startswith("a,b\n")
+
+
 def test_resume_of_a_finished_run_does_nothing_twice(copy, command):
     (copy / "figures/training.png").unlink()
     before = {p: p.stat().st_mtime_ns for p in copy.rglob("*.npz")}

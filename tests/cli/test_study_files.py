@@ -93,11 +93,23 @@ MISTAKES = {
     "method is text": (HEAD + 'method = "NPE"', ["method: Expected a table", "got 'NPE'."]),
     "method's name": (
         HEAD + '[method]\nname = "NEP"',
-        ['method.name: Expected NPE, NLE; got "NEP": did you mean "NPE"?'],
+        ['method.name: Expected NPE, NLE, SMC, Rejection, Sweep; got "NEP": did you mean "NPE"?'],
     ),
     "method's key": (
         HEAD + "[method]\nsimulation = 10",
         ["method.simulation: Expected name, simulations,", 'did you mean "simulations"?'],
+    ),
+    "levels in words": (
+        HEAD + '[method]\nname = "sweep"\nlevels = "many"',
+        ["method.levels: Expected a whole number or a table; got 'many'."],
+    ),
+    "noise is a number": (
+        HEAD + '[method]\nname = "smc"\nnoise = 3',
+        ["method.noise: Expected a table of numbers; got 3."],
+    ),
+    "moves": (
+        HEAD + '[method]\nname = "SMC"\nmoves = "far"',
+        ["method.moves: Expected moves of covariance or nearest; got 'far'."],
     ),
     "simulations in words": (
         HEAD + '[method]\nsimulations = "many"',

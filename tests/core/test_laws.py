@@ -11,6 +11,7 @@ from lanternfish.core import Beta, Gamma, LogNormal, LogUniform, Normal, Uniform
 FLOAT32 = 2.0**-23
 LOG_PROB = 400 * FLOAT32  # log densities of size up to 60, a few roundings each
 INTEGRAL = 1e-4  # trapezia on 2,001 points, 2e-6 of mass left out
+ROUNDING = 1e-7  # quantiles and back in float64, near 1 in steps of 1e-16 over 1e-6
 DRAWS = 4_000
 FALSE_ALARM = 1e-7
 KOLMOGOROV = np.sqrt(np.log(2 / FALSE_ALARM) / (2 * DRAWS))  # Dvoretzky-Kiefer-Wolfowitz bound
@@ -55,6 +56,14 @@ def test_density_is_zero_outside(case):
 @laws
 def test_samples_follow_the_law(case, draws):
     assert stats.kstest(draws[column(case)], case.oracle.cdf).statistic < KOLMOGOROV
+
+
+@laws
+def test_quantiles_are_scipys(case):
+    places = np.array([1e-6, 0.01, 0.3, 0.5, 0.9, 1 - 1e-6])
+    values = case.oracle.ppf(places)
+    np.testing.assert_allclose(case.law.quantile(places), values, rtol=ROUNDING)
+    np.testing.assert_allclose(case.law.share_below(values), places, rtol=ROUNDING)
 
 
 @laws

@@ -75,7 +75,7 @@ def _checked(
     from lanternfish.diagnostics import predictive_check
     from lanternfish.inference.progress import Progress, Stage
 
-    whole = "predictive" in run.checks and not figures.missing(study.model, folder)
+    whole = "predictive" in run.checks and not figures.missing(run, study.model, folder)
     if study.check_samples == 0 or whole:
         return run, None
     stage = Stage("check", 1, 1)

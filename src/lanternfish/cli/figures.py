@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 CIRCUITS = 4  # posterior samples whose traces are drawn
 
 
-def missing(model: Model, folder: Path) -> list[str]:
+def missing(run: Run, model: Model, folder: Path) -> list[str]:
     """Pictures that a run of this model should have and that are not in its folder."""
-    names = ["pair.png", "training.png", "predictive.png"]
+    trained = any(entry.get("train") for entry in run.history.get("rounds", []))
+    names = ["pair.png", *(["training.png"] if trained else []), "predictive.png"]
     names += [] if model.traces is None else ["traces.png"]
     return [name for name in names if not (folder / "figures" / name).is_file()]
 
@@ -36,7 +37,7 @@ def draw(
         pictures["predictive.png"] = lambda: _predictive(run, check)
     if check is not None and model.traces is not None:
         pictures["traces.png"] = lambda: _traces(run, model, check)
-    absent = [name for name in pictures if name in missing(model, folder)]
+    absent = [name for name in pictures if name in missing(run, model, folder)]
     try:
         import matplotlib  # noqa: F401  (asked for once, before four pictures fail alike)
     except ImportError:

@@ -38,7 +38,9 @@ class Report:
         verdict: one sentence, the first of the report.
         findings: (passed, sentence) of each check.
         asked, done, provenance: (what, words).
-        rounds: number, simulations, valid, share of valid, epochs, validation loss.
+        heads: of the columns of the rounds.
+        rounds: number, simulations, valid, share of valid; then epochs and validation loss, or how
+            many were accepted and the tolerance.
         parameters: of the posterior, in the model's order.
         statistics: rows of the predictive check.
         pictures: (path in the folder, what it shows).
@@ -52,6 +54,7 @@ class Report:
     findings: list[tuple[bool, str]]
     asked: list[tuple[str, str]]
     done: list[tuple[str, str]]
+    heads: tuple[str, ...]
     rounds: list[tuple[str, ...]]
     parameters: list[Constraint]
     statistics: list[dict]
@@ -91,6 +94,7 @@ def gather(run: Run, folder: Path, constraints: Sequence[Constraint]) -> Report:
         findings=findings,
         asked=_asked(run, model, name),
         done=_done(run, folder),
+        heads=_heads(run),
         rounds=[_round(number, r) for number, r in enumerate(_rounds(run), start=1)],
         parameters=list(constraints),
         statistics=list(check.get("statistics", [])),
@@ -145,6 +149,7 @@ def _done(run: Run, folder: Path) -> list[tuple[str, str]]:
     return [
         ("method", f"{method}, {many}"),
         *_density(run),
+        *_accepted(run),
         ("simulations", f"{len(simulations):,}, {_percent(valid)} of them valid"),
         *[("rounds", note) for note in _notes(run)],
         ("time", total),
@@ -158,6 +163,8 @@ def _notes(run: Run) -> list[str]:
         for said in ("far", "little"):
             if entry.get(said):
                 notes.append(entry[said])
+        if entry.get("note"):
+            notes.append(entry["note"])
         if entry.get("reverted"):
             notes.append(
                 f"round {number} made the posterior worse on simulations held out "
@@ -169,7 +176,7 @@ def _notes(run: Run) -> list[str]:
                 "the posterior before was kept: give each round more simulations"
             )
     planned = run.method.get("rounds", len(rounds))
-    if len(rounds) < planned:
+    if len(rounds) < planned and not any("tolerance" in entry for entry in rounds):
         notes.append(
             f"{len(rounds)} of {planned}: further ones brought nothing more, so the last took all "
             "that was left of the budget"
@@ -190,6 +197,19 @@ def _density(run: Run) -> list[tuple[str, str]]:
     return [("density", text)]
 
 
+def _accepted(run: Run) -> list[tuple[str, str]]:
+    """How near accepted simulations are, and how many they are worth."""
+    rounds = _rounds(run)
+    if not rounds or rounds[-1].get("tolerance") is None:
+        return []
+    last = rounds[-1]
+    worth = f"{last['accepted']:,} simulations within {last['tolerance']:.4g} of the target"
+    return [
+        ("accepted", f"{worth}, worth {last['effective']:,.0f} of equal weight"),
+        ("distance", "root mean square over statistics, each in units of its own scale"),
+    ]
+
+
 def span(seconds: float) -> str:
     """A time in words."""
     minutes, rest = divmod(round(seconds), 60)
@@ -199,13 +219,29 @@ def span(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+def _heads(run: Run) -> tuple[str, ...]:
+    accepting = any("tolerance" in entry for entry in _rounds(run))
+    last = ("accepted", "tolerance") if accepting else ("epochs", "validation loss")
+    return ("round", "simulations", "valid", "share", *last)
+
+
 def _round(number: int, entry: Mapping[str, Any]) -> tuple[str, ...]:
     losses = [v for v in entry["validation"] if v is not None]
-    return (
+    first = (
         str(number),
         f"{entry['simulations']:,}",
         f"{entry['valid']:,}",
         _percent(entry["valid_fraction"]),
+    )
+    if "tolerance" in entry:
+        tolerance = entry["tolerance"]
+        return (
+            *first,
+            f"{entry['accepted']:,}",
+            "none" if tolerance is None else f"{tolerance:.4g}",
+        )
+    return (
+        *first,
         str(len(entry["validation"])),
         f"{min(losses):.3f}" if losses else "none",
     )

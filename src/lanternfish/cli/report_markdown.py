@@ -13,8 +13,7 @@ def to_markdown(report: Report) -> str:
     parts += [f"- {'passed' if ok else '**failed**'}: {words}" for ok, words in report.findings]
     parts += _section("What was asked", [f"- {k}: {v}" for k, v in report.asked])
     parts += _section("What was done", [f"- {k}: {v}" for k, v in report.done])
-    heads = ("round", "simulations", "valid", "share", "epochs", "validation loss")
-    parts += ["", *_table(heads, report.rounds)] if report.rounds else []
+    parts += ["", *_table(report.heads, report.rounds)] if report.rounds else []
     parts += _section("Parameters", _parameters(report))
     if report.statistics:
         parts += _section("Predicted and measured", _statistics(report))

@@ -65,7 +65,7 @@ def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> T
 
 def _print_rounds(report: Report, console: Console) -> None:
     if len(report.rounds) > 1:
-        heads = ("round", "simulations", "valid", "share", "epochs", "loss")
+        heads = [head.replace("validation loss", "loss") for head in report.heads]
         console.print(_table("Rounds", heads, report.rounds), "")
 
 

@@ -23,8 +23,8 @@ from lanternfish.cli.console import Mistake, sentence
 from lanternfish.cli.zoo import ZOO, WrongOptions, file_model, suggest, zoo_model
 
 if TYPE_CHECKING:
+    from lanternfish.cli.study_method import AnyMethod
     from lanternfish.core import Model, Observation
-    from lanternfish.inference import NLE, NPE
 
 KEYS = (
     "model", "model_options", "target", "method", "seed", "workers", "out", "check_samples",
@@ -47,7 +47,7 @@ class Study:
 
     model: Model
     target: Observation
-    method: NPE | NLE
+    method: AnyMethod
     seed: int
     workers: int | None
     out: Path | None

@@ -15,6 +15,7 @@ import numpy as np
 from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, ArrayLike
+from scipy.special import ndtri
 
 from lanternfish.core.columns import Column, as_columns
 from lanternfish.core.table import Table
@@ -61,6 +62,14 @@ class JointLaw(eqx.Module):
     @property
     def has_density(self) -> bool:
         return True
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        """Points (n, k) of places u (n, k) in the unit cube, uniform ones giving the law."""
+        names = ", ".join(c.name for c in self.columns)
+        raise ValueError(
+            f"Expected laws with quantiles for this design; got {type(self).__name__} for "
+            f'{names}: use design="random".'
+        )
 
 
 class CorrelatedNormal(JointLaw):
@@ -115,6 +124,9 @@ class CorrelatedNormal(JointLaw):
 
     def unconstrain(self, theta):
         return solve_triangular(self.root, theta - self.mean, lower=True)
+
+    def quantile(self, u):
+        return self.mean + ndtri(u) @ self.root.T
 
 
 def _interval_to_line(low: ArrayLike, high: ArrayLike, theta: Array) -> Array:

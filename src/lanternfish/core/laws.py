@@ -20,13 +20,19 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import betaln, gammaln, ndtr, ndtri
 from jaxtyping import Array
+from scipy import special
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 _LEAST = 1e-30  # keeps logarithms and their slopes finite in float32 at a bound of 0
 _RESOLUTION = 2.0**-17  # least width over magnitude: 128 float32 steps across a law
 _EDGE = 2.0**-24  # half a float32 step below 1: keeps scores of the bounds finite (|z| < 5.5)
+_NO_QUANTILES = (
+    "Expected a law with quantiles for this design; got {}: give the law quantile and "
+    'share_below, or use design="random".'
+)
 
 
 def _log_phi(z: Array) -> Array:
@@ -73,6 +79,14 @@ class Law(eqx.Module):
     @abc.abstractmethod
     def log_det(self, z: Array) -> Array:
         """log |d theta / d z| at the unbounded coordinate."""
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        """Parameter below which a share u of the law lies, elementwise, in float64."""
+        raise ValueError(_NO_QUANTILES.format(type(self).__name__))
+
+    def share_below(self, theta: np.ndarray) -> np.ndarray:
+        """Share of the law below a parameter, the inverse of ``quantile``."""
+        raise ValueError(_NO_QUANTILES.format(type(self).__name__))
 
 
 def _inside(theta: Array, low, high, value: Array) -> Array:
@@ -126,6 +140,13 @@ class Uniform(_NormalScore):
     def log_det(self, z):
         return _log_phi(z) + jnp.log(self.maximum - self.minimum)
 
+    def quantile(self, u):
+        return self.minimum + (self.maximum - self.minimum) * np.asarray(u, np.float64)
+
+    def share_below(self, theta):
+        held = np.clip(np.asarray(theta, np.float64), self.minimum, self.maximum)
+        return (held - self.minimum) / (self.maximum - self.minimum)
+
 
 class LogUniform(_NormalScore):
     """Uniform in the logarithm, on [minimum, maximum], both positive."""
@@ -165,6 +186,13 @@ class LogUniform(_NormalScore):
     def log_det(self, z):
         return _log_phi(z) + jnp.log(self._width) + jnp.log(self.constrain(z))
 
+    def quantile(self, u):
+        return self.minimum * (self.maximum / self.minimum) ** np.asarray(u, np.float64)
+
+    def share_below(self, theta):
+        held = np.clip(np.asarray(theta, np.float64), self.minimum, self.maximum)
+        return np.log(held / self.minimum) / np.log(self.maximum / self.minimum)
+
 
 class Normal(_NormalScore):
     """Normal with a mean and a standard deviation."""
@@ -199,6 +227,12 @@ class Normal(_NormalScore):
 
     def log_det(self, z):
         return jnp.log(self.sd) + jnp.zeros_like(z)
+
+    def quantile(self, u):
+        return self.mean + self.sd * special.ndtri(u)
+
+    def share_below(self, theta):
+        return special.ndtr((np.asarray(theta, np.float64) - self.mean) / self.sd)
 
 
 class LogNormal(_NormalScore):
@@ -240,6 +274,13 @@ class LogNormal(_NormalScore):
 
     def log_det(self, z):
         return jnp.log(self.sigma) + self.mu + self.sigma * z
+
+    def quantile(self, u):
+        return np.exp(self.mu + self.sigma * special.ndtri(u))
+
+    def share_below(self, theta):
+        logarithm = np.log(np.maximum(np.asarray(theta, np.float64), _LEAST))
+        return special.ndtr((logarithm - self.mu) / self.sigma)
 
 
 class Beta(Law):
@@ -285,6 +326,13 @@ class Beta(Law):
         width = jnp.log(self.maximum - self.minimum)
         return width + jax.nn.log_sigmoid(z) + jax.nn.log_sigmoid(-z)
 
+    def quantile(self, u):
+        return self.minimum + (self.maximum - self.minimum) * special.betaincinv(self.a, self.b, u)
+
+    def share_below(self, theta):
+        place = (np.asarray(theta, np.float64) - self.minimum) / (self.maximum - self.minimum)
+        return special.betainc(self.a, self.b, np.clip(place, 0, 1))
+
 
 class Gamma(Law):
     """Gamma with a shape and a scale (mean = shape x scale)."""
@@ -320,6 +368,12 @@ class Gamma(Law):
 
     def log_det(self, z):
         return jnp.log(self.scale) + z
+
+    def quantile(self, u):
+        return self.scale * special.gammaincinv(self.shape, u)
+
+    def share_below(self, theta):
+        return special.gammainc(self.shape, np.maximum(np.asarray(theta) / self.scale, 0.0))
 
 
 def _check_interval(law: str, low, high) -> None:

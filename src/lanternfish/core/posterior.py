@@ -29,6 +29,7 @@ class Posterior(abc.ABC):
     prior: Prior
     statistics: tuple[Column, ...]
     observation: Observation
+    has_density: bool = True  #: whether ``log_prob`` is known
 
     @cached_property
     def target(self) -> Observation | EmergentProperty:

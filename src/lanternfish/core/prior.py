@@ -126,6 +126,27 @@ class Prior:
             rows.append(drawn[: len(part)])
         return self._held(np.concatenate(rows))
 
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        """Points of the support of places u in the unit cube, (n, d) each, in float64.
+
+        Places that are uniform give draws of the prior; midpoints of a grid give a grid whose cells
+        all hold the same share of it.
+
+        Raises:
+            ValueError: if a law has no quantiles (``Custom``, ``FromSamples``).
+        """
+        u = np.asarray(u, np.float64)
+        if u.ndim != 2 or u.shape[1] != len(self):
+            raise ValueError(f"Expected places of shape (n, {len(self)}); got {u.shape}.")
+        parts, start = [np.zeros((len(u), 0))], 0
+        for law in self.joint_laws:
+            stop = start + len(law.columns)
+            parts.append(law.quantile(u[:, start:stop]))
+            start = stop
+        for i, law in enumerate(self.named_laws.values(), start=start):
+            parts.append(law.quantile(u[:, i : i + 1]))
+        return np.clip(np.concatenate(parts, axis=1), self.low, self.high)
+
     def _held(self, drawn: np.ndarray) -> np.ndarray:
         """Draws held inside the bounds that float32 rounding passed; more is the law's mistake."""
         slack = 1e-6 * np.maximum(np.abs(self.low), np.abs(self.high))

@@ -113,13 +113,14 @@ class Run:
         from arviz_base import from_dict
 
         posterior = self.posterior.sample(samples, seed=seed)
-        density = self.posterior.log_prob(posterior)
+        known = self.posterior.has_density
+        density = {"lp": self.posterior.log_prob(posterior)[None]} if known else {}
         prior = self.posterior.prior.sample(samples, seed=seed)
         target = self.posterior.target
         tree = from_dict(
             {
                 "posterior": {n: posterior[n][None] for n in posterior.names},
-                "sample_stats": {"lp": density[None]},
+                **({"sample_stats": density} if density else {}),
                 "prior": {n: prior[n][None] for n in prior.names},
                 "observed_data": {k: np.asarray(v) for k, v in target.items()},
             }

@@ -28,9 +28,9 @@ import numpy as np
 
 from lanternfish.core import Folder, Model, Observation, Posterior, Simulations, Table
 from lanternfish.core.seeds import stream
+from lanternfish.core.weighted import share
 from lanternfish.diagnostics.predictive import percent
 from lanternfish.diagnostics.uniformity import Uniformity
-from lanternfish.diagnostics.weighted import share
 from lanternfish.simulation import simulate
 
 FALSE_ALARM = 0.01  # chance that a posterior that is right fails

@@ -29,7 +29,7 @@ import numpy as np
 from lanternfish.core import Column, Folder, Model, Posterior, Simulations, Table
 from lanternfish.core.seeds import stream
 from lanternfish.core.summaries import in_numbers
-from lanternfish.diagnostics.weighted import Share, quantile, share
+from lanternfish.core.weighted import Share, quantile, share
 from lanternfish.simulation import simulate
 
 ENOUGH_VALID = 0.5  # valid share below which the check fails

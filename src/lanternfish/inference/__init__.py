@@ -3,7 +3,10 @@
 from lanternfish.inference.epi import EPI
 from lanternfish.inference.nle import NLE
 from lanternfish.inference.npe import NPE
+from lanternfish.inference.rejection import Rejection
+from lanternfish.inference.smc import SMC
 from lanternfish.inference.study import infer
+from lanternfish.inference.sweep import Sweep
 from lanternfish.inference.training import Training
 
-__all__ = ["EPI", "NLE", "NPE", "Training", "infer"]
+__all__ = ["EPI", "NLE", "NPE", "SMC", "Rejection", "Sweep", "Training", "infer"]

@@ -46,7 +46,8 @@ def infer(
         model: prior, simulator and statistics.
         target: an ``Observation`` with a value for each statistic of the model, or an
             ``EmergentProperty`` of some of them.
-        method: ``NPE(...)``; by default ``NPE()`` for an observation, ``EPI()`` for a property.
+        method: such as ``NPE(...)``; by default ``NPE()`` for an observation, ``EPI()`` for a
+            property.
         simulations: some that are there already, with parameters from the prior (see
             ``Simulations.of``): they are the first round. One round learns from them alone; further
             rounds spend the method's budget.
@@ -103,8 +104,10 @@ def _check(model, target, method) -> None:
     wanted = getattr(method, "target", Observation)
     if not isinstance(target, wanted):
         name = getattr(method, "name", type(method).__name__)
+        kinds = wanted if isinstance(wanted, tuple) else (wanted,)
+        expected = " or an ".join(kind.__name__ for kind in kinds)
         raise TypeError(
-            f"Expected an {wanted.__name__} as target of {name}; got {target!r}{_instead(target)}."
+            f"Expected an {expected} as target of {name}; got {target!r}{_instead(target)}."
         )
     target.check(model.statistics)
 

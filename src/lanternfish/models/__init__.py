@@ -5,6 +5,7 @@ from lanternfish.models.gaussian_rnn import gaussian_rnn
 from lanternfish.models.hodgkin_huxley import hodgkin_huxley
 from lanternfish.models.linear_2d import linear_2d
 from lanternfish.models.stg import stg
+from lanternfish.models.stg.behaviour import pyloric
 from lanternfish.models.stg_subcircuit import stg_subcircuit
 from lanternfish.models.superior_colliculus import superior_colliculus
 from lanternfish.models.v1 import v1
@@ -14,6 +15,7 @@ __all__ = [
     "gaussian_rnn",
     "hodgkin_huxley",
     "linear_2d",
+    "pyloric",
     "stg",
     "stg_subcircuit",
     "superior_colliculus",

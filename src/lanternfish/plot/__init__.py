@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lanternfish.plot.classes import classes, importance
     from lanternfish.plot.constraints import optimisation
     from lanternfish.plot.curves import training
     from lanternfish.plot.evolution import animate
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
     from lanternfish.plot.planes import contours
     from lanternfish.plot.predictions import predictive
     from lanternfish.plot.ranks import calibration
+    from lanternfish.plot.stacking import stacking
     from lanternfish.plot.voltages import traces
 
 __all__ = [
     "animate",
     "calibration",
+    "classes",
     "contours",
+    "importance",
     "landscape",
     "marginals",
     "optimisation",
@@ -35,6 +39,7 @@ __all__ = [
     "perturbation",
     "predictive",
     "save",
+    "stacking",
     "traces",
     "training",
 ]
@@ -42,7 +47,9 @@ __all__ = [
 _HOMES = {
     "animate": "evolution",
     "calibration": "ranks",
+    "classes": "classes",
     "contours": "planes",
+    "importance": "classes",
     "landscape": "landscapes",
     "marginals": "grids",
     "optimisation": "constraints",
@@ -50,6 +57,7 @@ _HOMES = {
     "perturbation": "perturbations",
     "predictive": "predictions",
     "save": "files",
+    "stacking": "stacking",
     "traces": "voltages",
     "training": "curves",
 }

@@ -57,6 +57,38 @@ class Given:
         return self._array[row : row + len(seeds)]
 
 
+class Enumerable(Protocol):
+    """Parameters by number, of which any range can be had without the others."""
+
+    @property
+    def name(self) -> str:
+        """Tells it from other ones; a few words and a digest."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Parameters (stop - start, d) of numbers ``start`` to ``stop - 1``."""
+        ...
+
+
+@dataclass(frozen=True)
+class FromDesign:
+    """The parameters of a design from number ``first`` on: simulation i takes its row i."""
+
+    prior: Prior
+    design: Enumerable
+    first: int
+
+    @property
+    def name(self) -> str:
+        return f"design:{self.design.name}"
+
+    def draw(self, seeds: np.ndarray, row: int) -> np.ndarray:
+        start = self.first + row
+        return self.prior.check_inside(self.design.rows(start, start + len(seeds))).array
+
+
 @dataclass(frozen=True)
 class FromProposal:
     """A function of the seeds (m,) that returns parameters (m, d) inside the prior."""
@@ -120,7 +152,16 @@ def make_plan(
     if theta is not None and proposal is not None:
         raise ValueError("Expected theta or a proposal; got both.")
     source: Source = FromPrior(model.prior)
-    if theta is not None:
+    if theta is not None and hasattr(theta, "rows"):
+        first = _whole("first", first, 0)
+        n = len(theta) - first if n is None else n
+        if first + _whole("n", n, 0) > len(theta):
+            raise ValueError(
+                f"Expected at most {len(theta):,} simulations, the points of the design; got "
+                f"numbers up to {first + n:,}."
+            )
+        source = FromDesign(model.prior, theta, first)
+    elif theta is not None:
         source = Given(model.prior, theta)
         if n is not None and n != len(source):
             raise ValueError(f"Expected n of {len(source)}, the rows of theta; got {n}.")

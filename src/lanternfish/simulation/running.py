@@ -61,7 +61,8 @@ def simulate(
     Args:
         model: prior, simulator and statistics.
         n: how many, with parameters from the prior or from ``proposal``.
-        theta: parameters instead: a table, a mapping of names or an array (n, d), inside the prior.
+        theta: parameters instead: a table, a mapping of names or an array (n, d), inside the prior;
+            or a design (``simulation.designs``), of which simulation i takes row i.
         proposal: ``proposal(seeds)``, of (m,) uint64, returns parameters (m, d) inside the prior;
             row i may depend on ``seeds[i]`` alone.
         seed: of the study.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from lanternfish.diagnostics.weighted import quantile, share
+from lanternfish.core.weighted import quantile, share
 
 EXACT = 1e-12
 ROULETTE = 0.1  # chance with which a hopeless simulation is kept, at weight 10
