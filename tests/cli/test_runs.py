@@ -38,7 +38,7 @@ def test_the_report_says_first_how_good_it_is(finished):
     lines = text.splitlines()
     assert lines[0] == "# toy: cell_7"
     assert lines[2].startswith(("**Good", "**Careful"))
-    for title in ("What was asked", "What was done", "Parameters", "Predicted and measured",
+    for title in ("What was asked", "What was done", "Parameters", "Measured and predicted",
                   "Pictures", "What to do next", "Provenance"):  # fmt: skip
         assert f"\n## {title}\n" in text
     assert re.search(r"% \(95 % interval .* of 60 posterior samples give a valid simulation", text)
@@ -203,7 +203,7 @@ def test_report_again(copy, command):
     (copy / "report.md").unlink()
     result = command("report", copy)
     assert result.exit_code == 0
-    assert "Measured, and predicted by the posterior" in result.stdout
+    assert "Measured and predicted" in result.stdout
     assert (copy / "report.md").is_file()
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from toy_study import METHOD, STUDY
 
+import lanternfish as lf
 from lanternfish.cli.console import Mistake
 from lanternfish.cli.study_file import StudyMistakes, read_study, study_of
 from lanternfish.cli.study_text import EXAMPLE, to_toml
@@ -93,7 +94,7 @@ MISTAKES = {
     "method is text": (HEAD + 'method = "NPE"', ["method: Expected a table", "got 'NPE'."]),
     "method's name": (
         HEAD + '[method]\nname = "NEP"',
-        ['method.name: Expected NPE, NLE, SMC, Rejection, Sweep; got "NEP": did you mean "NPE"?'],
+        ['method.name: Expected NPE, NLE, EPI, SMC, Rejection, Sweep; got "NEP": did you'],
     ),
     "method's key": (
         HEAD + "[method]\nsimulation = 10",
@@ -242,10 +243,51 @@ def test_target_files(desk, name):
     assert words in str(told.value)
 
 
-def test_a_property_is_no_target_of_a_study_file(desk):
+def test_a_property_is_a_target_and_epi_its_method(desk):
     (desk / "study.toml").write_text('model = "linear_2d"\ntarget = "oscillation"')
-    with pytest.raises(StudyMistakes, match=r"Expected an observation; got the emergent property"):
+    named = read_study(desk / "study.toml")
+    assert isinstance(named.target, lf.EmergentProperty)
+    assert named.method == lf.EPI()
+    assert named.source["target"] == "oscillation"
+    (desk / "study.toml").write_text(
+        MODEL_LINE + 'target = {rate = [0.5, 0.1], total_variance = ["rate"]}\n'
+        "[method.tolerance]\nmean = 0.1\n[method.loop]\npolish = 700"
+    )
+    own = read_study(desk / "study.toml")
+    assert own.target == lf.EmergentProperty(rate=(0.5, 0.1), total_variance=["rate"])
+    assert (own.method.tolerance.mean, own.method.loop.polish) == (0.1, 700)
+    (desk / "again.toml").write_text(to_toml(own.source, "kept"))
+    again = read_study(desk / "again.toml")
+    assert (again.target, again.method) == (own.target, own.method)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("target = {rate = [0.5]}", "target.rate: Expected [mean, standard deviation]"),
+        (
+            "target = {rate = [0.5, 0.1], cv = 0.3}",
+            "target.cv: Expected [mean, standard deviation]",
+        ),
+        ("target = {rate = [0.5, -0.1]}", "target: Expected"),
+        ("target = {speed = [0.5, 0.1]}", "Expected statistics of the model (rate, cv)"),
+        (
+            "target = {rate = [0.5, 0.1], total_variance = 3}",
+            "target.total_variance: Expected true",
+        ),
+        (
+            'target = {rate = [0.5, 0.1]}\nmethod = {name = "NPE"}',
+            "method.name: Expected a method for emergent properties; got NPE",
+        ),
+        ('target = "cell_7"\nmethod = {name = "EPI"}', "Expected an emergent property"),
+        ("target = {rate = [0.5, 0.1]}\nmethod = {loop = 3}", "a table, [method.loop]"),
+    ],
+)
+def test_wrong_properties(desk, text, words):
+    (desk / "study.toml").write_text(MODEL_LINE + text)
+    with pytest.raises(StudyMistakes) as told:
         read_study(desk / "study.toml")
+    assert words in str(told.value)
 
 
 def test_target_in_npz(desk):

@@ -72,23 +72,25 @@ def _checked(
     run: Run, study: Study, folder: Path, executor, tell: Listener
 ) -> tuple[Run, PredictiveCheck | None]:
     """The run with its predictive check; simulations of the check are kept, too."""
-    from lanternfish.diagnostics import predictive_check
+    from lanternfish.core import EmergentProperty
+    from lanternfish.diagnostics import predictive_check, property_check
     from lanternfish.inference.progress import Progress, Stage
 
     whole = "predictive" in run.checks and not figures.missing(run, study.model, folder)
     if study.check_samples == 0 or whole:
         return run, None
     stage = Stage("check", 1, 1)
-    check = predictive_check(
-        run.posterior,
-        study.model,
-        reference(run),
-        n=study.check_samples,
-        seed=study.seed,
-        executor=executor,
-        store=folder / "checks" / f"predictive-{study.check_samples}",
-        progress=lambda event: tell(Progress.of_simulation(stage, event)),
-    )
+    options = {
+        "n": study.check_samples,
+        "seed": study.seed,
+        "executor": executor,
+        "store": folder / "checks" / f"predictive-{study.check_samples}",
+        "progress": lambda event: tell(Progress.of_simulation(stage, event)),
+    }
+    if isinstance(study.target, EmergentProperty):
+        check = property_check(run.posterior, study.model, **options)
+    else:
+        check = predictive_check(run.posterior, study.model, reference(run), **options)
     if "predictive" not in run.checks:
         run = run.with_checks(predictive=check.finding)
         run.save(folder)

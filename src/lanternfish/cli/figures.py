@@ -21,6 +21,7 @@ def missing(run: Run, model: Model, folder: Path) -> list[str]:
     """Pictures that a run of this model should have and that are not in its folder."""
     trained = any(entry.get("train") for entry in run.history.get("rounds", []))
     names = ["pair.png", *(["training.png"] if trained else []), "predictive.png"]
+    names += ["optimisation.png"] if run.history.get("curves") else []
     names += [] if model.traces is None else ["traces.png"]
     return [name for name in names if not (folder / "figures" / name).is_file()]
 
@@ -32,6 +33,7 @@ def draw(
     pictures: dict[str, Callable] = {
         "pair.png": lambda: _pair(run, samples),
         "training.png": lambda: _training(run),
+        "optimisation.png": lambda: _optimisation(run),
     }
     if check is not None and check.simulations.valid.any():
         pictures["predictive.png"] = lambda: _predictive(run, check)
@@ -66,10 +68,30 @@ def _training(run: Run):
     return plot.training(run.history)
 
 
+def _optimisation(run: Run):
+    """Entropy and constraints of the member that was kept; constraints in units of what is near
+    enough, where the run knows it."""
+    from lanternfish import plot
+
+    curves, member = run.history["curves"], run.history.get("member", 0)
+    bound = run.checks.get("entropy", {})
+    near = {"mean": 0.05, "variance": 0.1} | dict(run.method.get("tolerance") or {})
+    residuals = {
+        f"{kind} of {name}": [(epoch[kind][member][i] - met) / near[kind] for epoch in curves]
+        for i, name in enumerate(run.posterior.target)
+        for kind, met in (("mean", 0.0), ("variance", 1.0))
+    }
+    return plot.optimisation(
+        [epoch["entropy"][member] for epoch in curves],
+        residuals,
+        largest=None if bound.get("low") is None else (bound["low"], bound["high"]),
+    )
+
+
 def _predictive(run: Run, check: PredictiveCheck):
     from lanternfish import plot
 
-    return plot.predictive(check.x, run.posterior.observation)
+    return plot.predictive(check.x, run.posterior.target)
 
 
 def _traces(run: Run, model: Model, check: PredictiveCheck):
@@ -89,11 +111,16 @@ def _traces(run: Run, model: Model, check: PredictiveCheck):
 
 
 def _measured(run: Run) -> str:
-    """The measured statistics in words; lines break between them only."""
-    target = run.posterior.observation
-    words = [
-        f"{c.name.replace('_', ' ')} {c.in_words(target[c.name], 4)} {c.unit}".rstrip()
-        for c in run.posterior.statistics
-    ]
+    """The measured statistics, or the wanted ones, in words; lines break between them only."""
+    from lanternfish.core import EmergentProperty
+
+    target = run.posterior.target
+    wanted = isinstance(target, EmergentProperty)
+    words = []
+    for column in run.posterior.statistics:
+        if column.name in target:
+            value = target[column.name]
+            told = f"{value.mean:.4g} ± {value.sd:.4g}" if wanted else column.in_words(value, 4)
+            words.append(f"{column.name.replace('_', ' ')} {told} {column.unit}".rstrip())
     whole = ", ".join(word.replace(" ", "\N{NO-BREAK SPACE}") for word in words)
-    return textwrap.fill(f"measured: {whole}", 105)
+    return textwrap.fill(f"{'wanted' if wanted else 'measured'}: {whole}", 105)

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 PICTURES = {
     "pair.png": "posterior of every pair of parameters",
     "traces.png": "traces of posterior samples",
-    "predictive.png": "predicted statistics beside the measured ones",
+    "predictive.png": "predicted statistics beside the target",
     "training.png": "training curves",
+    "optimisation.png": "entropy and constraints over the optimisation",
 }
 MORE = 4  # how many times the simulations a better run is advised to take
 
@@ -82,15 +83,15 @@ def publish(run: Run, folder: Path, samples: Table) -> None:
 def gather(run: Run, folder: Path, constraints: Sequence[Constraint]) -> Report:
     """The report of a run in a folder."""
     check = run.checks.get("predictive", {})
-    findings = [(bool(f["passed"]), f["sentence"]) for f in check.get("findings", [])]
-    target = run.posterior.observation
+    findings = _found(run)
+    target = run.posterior.target
     model = run.model.get("name", "model")
     pictures = [(f"figures/{name}", PICTURES[name]) for name in PICTURES]
     name = _target_name(target, folder)
     return Report(
         title=f"{model}: {name}" if name else model,
-        passed=check.get("passed"),
-        verdict=_verdict(check.get("passed"), findings),
+        passed=_passed(run, findings),
+        verdict=_verdict(_passed(run, findings), findings),
         findings=findings,
         asked=_asked(run, model, name),
         done=_done(run, folder),
@@ -103,6 +104,25 @@ def gather(run: Run, folder: Path, constraints: Sequence[Constraint]) -> Report:
         steps=_steps(run, folder, constraints),
         provenance=_provenance(run),
     )
+
+
+def _found(run: Run) -> list[tuple[bool, str]]:
+    """Whether each check passed, and its sentence; what EPI proved of itself comes first."""
+    own = run.checks.get("convergence")
+    proven = [] if own is None else [(bool(own["passed"]), own["sentence"])]
+    check = run.checks.get("predictive", {})
+    return proven + [(bool(f["passed"]), f["sentence"]) for f in check.get("findings", [])]
+
+
+def _passed(run: Run, findings: Sequence[tuple[bool, str]]) -> bool | None:
+    checked = "predictive" in run.checks or "convergence" in run.checks
+    return all(ok for ok, _ in findings) if checked else None
+
+
+def _is_property(run: Run) -> bool:
+    from lanternfish.core import EmergentProperty
+
+    return isinstance(run.posterior.target, EmergentProperty)
 
 
 def _verdict(passed: bool | None, findings: Sequence[tuple[bool, str]]) -> str:
@@ -128,13 +148,17 @@ def _target_name(target, folder: Path) -> str:
 
 
 def _asked(run: Run, model: str, name: str) -> list[tuple[str, str]]:
-    target = run.posterior.observation
+    target = run.posterior.target
     source = f" ({target.name})" if target.name and target.name != name else ""
     what = f"{len(target)} measured statistics"
+    question = "which parameters make the model do what was measured"
+    if _is_property(run):
+        what = ", ".join(f"{k} {m.mean:g} ± {m.sd:g}" for k, m in target.items())
+        question = "which distributions of parameters have this property, and the widest of them"
     return [
         ("model", f"{model}, {len(run.posterior.parameters)} parameters"),
         ("target", f"{name}{source}, {what}" if name else what),
-        ("question", "which parameters make the model do what was measured"),
+        ("question", question),
     ]
 
 
@@ -142,23 +166,24 @@ def _done(run: Run, folder: Path) -> list[tuple[str, str]]:
     rounds, simulations = _rounds(run), run.simulations
     valid = simulations.valid_fraction
     method = run.method.get("name", "method")
-    many = f"{len(rounds)} rounds" if len(rounds) != 1 else "1 round"
+    many = f", {len(rounds)} rounds" if len(rounds) > 1 else ", 1 round" if rounds else ""
     seconds, sittings = run_folder.time_worked(folder)
     inferred = float(run.provenance.get("seconds", 0.0))
     total = span(seconds or inferred) + (f", in {sittings} sittings" if sittings > 1 else "")
     return [
-        ("method", f"{method}, {many}"),
+        ("method", f"{method}{many}"),
         *_density(run),
+        *_entropy(run),
         *_accepted(run),
         ("simulations", f"{len(simulations):,}, {_percent(valid)} of them valid"),
-        *[("rounds", note) for note in _notes(run)],
+        *[("notes", note) for note in _notes(run)],
         ("time", total),
     ]
 
 
 def _notes(run: Run) -> list[str]:
     """What a reader should know of how the rounds went, one sentence each."""
-    notes, rounds = [], _rounds(run)
+    notes, rounds = list(run.history.get("notes", [])), _rounds(run)
     for number, entry in enumerate(rounds, start=1):
         for said in ("far", "little"):
             if entry.get(said):
@@ -195,6 +220,13 @@ def _density(run: Run) -> list[tuple[str, str]]:
         others = [f"{k} {loss:.2f}" for k, loss in race.items() if k != architecture.kind]
         text += f"; chosen by held-out loss {race[architecture.kind]:.2f} nats, {', '.join(others)}"
     return [("density", text)]
+
+
+def _entropy(run: Run) -> list[tuple[str, str]]:
+    """What EPI says of its entropy, and how it worked."""
+    told = [("entropy", run.checks["entropy"]["sentence"])] if "entropy" in run.checks else []
+    steps = [max(epoch["step"]) for epoch in run.history.get("curves", [])]
+    return told + ([("trained", f"{max(steps):,} steps")] if steps else [])
 
 
 def _accepted(run: Run) -> list[tuple[str, str]]:
@@ -273,8 +305,8 @@ def _steps(run: Run, folder: Path, constraints: Sequence[Constraint]) -> list[st
         return [f"Check the posterior: `{run_folder.command('resume', folder)}`."]
     steps = []
     if not check["passed"]:
-        steps.append(_more_simulations(run, folder))
-        missed = [s["name"] for s in check["statistics"] if s["inside"] is False]
+        steps.append(_convergence_step(run) or _more_simulations(run, folder))
+        missed = [s["name"] for s in check["statistics"] if s.get("inside") is False]
         if missed:
             steps.append(
                 f"Look at {', '.join(missed)} in figures/predictive.png. Where more simulations do "
@@ -291,9 +323,18 @@ def _steps(run: Run, folder: Path, constraints: Sequence[Constraint]) -> list[st
     steps.append(
         f"More samples: `{run_folder.command('sample', folder)} -n 10000 --out samples.npz`."
     )
-    if check["passed"]:
+    if check["passed"] and not _is_property(run):
         steps.append(_more_simulations(run, folder))
     return steps
+
+
+def _convergence_step(run: Run) -> str | None:
+    if "convergence" not in run.checks:
+        return None
+    return (
+        "Another seed, members = 3 in [method] or more steps may converge: compare figures/"
+        "optimisation.png. Where the same moment stays off, no distribution in the prior may have it."
+    )
 
 
 def _more_simulations(run: Run, folder: Path) -> str:

@@ -16,7 +16,7 @@ def to_markdown(report: Report) -> str:
     parts += ["", *_table(report.heads, report.rounds)] if report.rounds else []
     parts += _section("Parameters", _parameters(report))
     if report.statistics:
-        parts += _section("Predicted and measured", _statistics(report))
+        parts += _section(statistic_title(report.statistics), _statistics(report))
     pictures = [line for p, what in report.pictures for line in (f"![{what}]({p})", "")]
     parts += _section("Pictures", pictures) if pictures else []
     parts += _section("What to do next", [f"- {step}" for step in report.steps])
@@ -50,21 +50,36 @@ def _parameters(report: Report) -> list[str]:
 
 
 def _statistics(report: Report) -> list[str]:
-    heads = (
-        "statistic",
-        "unit",
-        "measured",
-        "predicted median",
-        "90 % interval",
-        "inside",
-        "apart",
+    heads, note = statistic_heads(report.statistics)
+    rows = [statistic_row(row) for row in report.statistics]
+    return [*_table(("statistic", "unit", *heads), rows), "", note]
+
+
+def statistic_title(rows: Sequence[dict]) -> str:
+    return "Wanted and found" if "wanted_mean" in rows[0] else "Measured and predicted"
+
+
+def statistic_heads(rows: Sequence[dict]) -> tuple[tuple[str, ...], str]:
+    """Heads of the columns after name and unit, and what they mean."""
+    if "wanted_mean" in rows[0]:
+        heads = ("wanted", "found", "90 % interval", "holds")
+        return heads, "Wanted and found: mean ± standard deviation."
+    heads = ("measured", "predicted", "90 % interval", "inside", "apart")
+    return heads, (
+        "Predicted: the median. Apart: it to the measurement, in standard deviations of the "
+        "prior's valid simulations."
     )
-    note = "Apart: median to measurement, in standard deviations of the prior's valid simulations."
-    return [*_table(heads, [statistic_row(row) for row in report.statistics]), "", note]
 
 
 def statistic_row(row: dict, digits: int = 4) -> tuple[str, ...]:
-    """Cells of one statistic: name, unit, measured, median, interval, inside, apart."""
+    """Cells of one statistic: name, unit, then those of ``statistic_heads``."""
+    if "wanted_mean" in row:
+        head = (row["name"], row["unit"], _moments(row["wanted_mean"], row["wanted_sd"]))
+        if row["mean"] is None:
+            return (*head, "none", "none", "")
+        found = _moments(row["mean"], row["sd"])
+        spread = interval(row["low"], row["high"], digits)
+        return (*head, found, spread, "yes" if row["holds"] else "NO")
     apart = "" if row["distance"] is None else f"{row['distance']:.2f}"
     head = (row["name"], row["unit"], number(row["observed"]))
     if row["median"] is None:
@@ -72,6 +87,10 @@ def statistic_row(row: dict, digits: int = 4) -> tuple[str, ...]:
     inside = "yes" if row["inside"] else "NO"
     spread = interval(row["low"], row["high"], digits)
     return (*head, number(row["median"]), spread, inside, apart)
+
+
+def _moments(mean: float, sd: float) -> str:
+    return f"{number(mean)} ± {number(sd, 3)}"
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

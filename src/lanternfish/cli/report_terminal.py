@@ -12,7 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from lanternfish.cli.report import Report
-from lanternfish.cli.report_markdown import interval, narrowing, number, statistic_row
+from lanternfish.cli.report_markdown import (
+    interval,
+    narrowing,
+    number,
+    statistic_heads,
+    statistic_row,
+    statistic_title,
+)
 
 MOST = 8  # parameters shown; the file has all
 DIGITS = 3  # of the ends of intervals, so that a table fits into 80 columns
@@ -94,8 +101,8 @@ def _print_statistics(report: Report, console: Console) -> None:
     for row in report.statistics:
         name, unit, *cells = statistic_row(row, DIGITS)
         rows.append((_with_unit(name, unit), *cells))
-    heads = ("", "measured", "predicted", "90 % interval", "inside", "apart")
-    console.print(_table("Measured, and predicted by the posterior", heads, rows), "")
+    heads, _ = statistic_heads(report.statistics)
+    console.print(_table(statistic_title(report.statistics), ("", *heads), rows), "")
 
 
 def _with_unit(name: str, unit: str) -> str:

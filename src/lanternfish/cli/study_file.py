@@ -24,7 +24,8 @@ from lanternfish.cli.zoo import ZOO, WrongOptions, file_model, suggest, zoo_mode
 
 if TYPE_CHECKING:
     from lanternfish.cli.study_method import AnyMethod
-    from lanternfish.core import Model, Observation
+    from lanternfish.cli.study_target import Target
+    from lanternfish.core import Model
 
 KEYS = (
     "model", "model_options", "target", "method", "seed", "workers", "out", "check_samples",
@@ -46,7 +47,7 @@ class Study:
     """
 
     model: Model
-    target: Observation
+    target: Target
     method: AnyMethod
     seed: int
     workers: int | None
@@ -131,8 +132,9 @@ class _Reader:
         self.mistakes.append(f"{key}: {text}")
 
     def study(self) -> Study:
-        from lanternfish.cli.study_method import read_method
+        from lanternfish.cli.study_method import METHODS, read_method
         from lanternfish.cli.study_target import read_target_of
+        from lanternfish.core import EmergentProperty
 
         for key in self.values:
             if key not in KEYS:
@@ -140,8 +142,11 @@ class _Reader:
                 self.wrong(key, f'Expected keys {keys}; got "{key}"{suggest(key, KEYS)}')
         options = self._options()
         reference, model = self._model(options)
-        method = read_method(self.values.get("method", {}), self.wrong)
         target = read_target_of(self.values.get("target"), model, self.base, self.wrong)
+        default = "EPI" if isinstance(target, EmergentProperty) else METHODS[0]
+        method = read_method(self.values.get("method", {}), self.wrong, default)
+        if method is not None and target is not None:
+            self._fit(method, target)
         seed = self._whole("seed", 0, 0, 2**63 - 1)
         workers = self._whole("workers", None, 1, 4096)
         check_samples = self._whole("check_samples", CHECK_SAMPLES, 0, 10**6)
@@ -159,11 +164,35 @@ class _Reader:
             model, target, method, seed, workers, out, check_samples, source, self.model_file
         )
 
-    def _target_source(self, model: Model, target: Observation) -> str | dict[str, float]:
-        names = [name for name, observation in model.targets.items() if observation is target]
-        if not names and target.arrays():  # too long for a study file, which then names theirs
+    def _fit(self, method: AnyMethod, target: Target) -> None:
+        """Whether the method is for such targets."""
+        from lanternfish.core import EmergentProperty, Observation
+
+        if isinstance(target, getattr(method, "target", Observation)):
+            return
+        if isinstance(target, EmergentProperty):
+            self.wrong(
+                "method.name",
+                f'Expected a method for emergent properties; got {method.name}: name = "EPI" finds '
+                "the distribution of largest entropy that has the property.",
+            )
+        else:
+            self.wrong(
+                "target",
+                f"Expected an emergent property, [mean, standard deviation] of statistics, for "
+                f"{method.name}; got an observation: give pairs, or choose NPE or NLE.",
+            )
+
+    def _target_source(self, model: Model, target: Target) -> str | dict:
+        from lanternfish.cli.study_target import plain_target
+        from lanternfish.core import Observation
+
+        names = [name for name, known in model.targets.items() if known is target]
+        if names:
+            return names[0]
+        if isinstance(target, Observation) and target.arrays():  # too long, so their file is named
             return str((self.base / Path(self.values["target"]).expanduser()).resolve())
-        return names[0] if names else dict(target)
+        return plain_target(target)
 
     def _options(self) -> dict[str, Any]:
         options = self.values.get("model_options", {})

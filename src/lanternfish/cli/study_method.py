@@ -9,34 +9,49 @@ from typing import TYPE_CHECKING, Any
 from lanternfish.cli.zoo import suggest
 
 if TYPE_CHECKING:
-    from lanternfish.inference import NLE, NPE, SMC, Rejection, Sweep
+    from lanternfish.inference import EPI, NLE, NPE, SMC, Rejection, Sweep
 
-    AnyMethod = NPE | NLE | SMC | Rejection | Sweep
+    AnyMethod = NPE | NLE | EPI | SMC | Rejection | Sweep
 
-METHODS = ("NPE", "NLE", "SMC", "Rejection", "Sweep")
+METHODS = ("NPE", "NLE", "EPI", "SMC", "Rejection", "Sweep")
 Wrong = Callable[[str, str], None]
 
 
-def read_method(values: object, wrong: Wrong) -> AnyMethod | None:
-    """The method, or None after ``wrong(key, sentence)`` was called for each mistake."""
-    from lanternfish import flows, inference
+def read_method(values: object, wrong: Wrong, default: str = METHODS[0]) -> AnyMethod | None:
+    """The method, or None after ``wrong(key, sentence)`` was called for each mistake.
+
+    Args:
+        default: the method where the values name none.
+    """
+    from lanternfish import inference
 
     if not isinstance(values, Mapping):
         wrong("method", f'Expected a table, such as [method] with name = "NPE"; got {values!r}.')
         return None
-    name = values.get("name", METHODS[0])
+    name = values.get("name", default)
     name = {known.lower(): known for known in METHODS}.get(str(name).lower(), name)
     if name not in METHODS:
         wrong("method.name", f'Expected {", ".join(METHODS)}; got "{name}"{suggest(name, METHODS)}')
     given = {key: value for key, value in values.items() if key != "name"}
-    parts = {"training": inference.Training, "density": flows.Architecture}
-    for key, kind in parts.items():
+    kind = getattr(inference, name if name in METHODS else default)
+    for key, part in _parts(kind).items():
         if isinstance(given.get(key), Mapping):
-            given[key] = _build(kind, given[key], f"method.{key}", wrong)
+            given[key] = _build(part, given[key], f"method.{key}", wrong)
             if given[key] is None:
                 del given[key]
-    kind = getattr(inference, name if name in METHODS else METHODS[0])
     return _build(kind, given, "method", wrong, extra=("name",))
+
+
+def _parts(method: type) -> dict[str, type]:
+    """Settings that are tables of their own."""
+    from lanternfish import flows
+
+    made = {
+        field.name: field.default_factory
+        for field in dataclasses.fields(method)
+        if isinstance(field.default_factory, type)
+    }
+    return {"density": flows.Architecture, "push": flows.Push} | made
 
 
 def _build(kind: type, values: Mapping, key: str, wrong: Wrong, extra: tuple[str, ...] = ()) -> Any:
@@ -76,8 +91,9 @@ def _unfit(annotation: str, value: object) -> str | None:
         return None if number else "a number"
     if annotation.startswith("bool"):
         return None if isinstance(value, bool) else "true or false"
-    if annotation == "Training":
-        return None if dataclasses.is_dataclass(value) else "a table, [method.training]"
+    if annotation in ("Training", "Loop", "Tolerance") or annotation.startswith("flows.Push"):
+        key = annotation.removeprefix("flows.").split()[0].lower()
+        return None if dataclasses.is_dataclass(value) else f"a table, [method.{key}]"
     if annotation.startswith("str"):
         return None if isinstance(value, str) or dataclasses.is_dataclass(value) else "text"
     return None

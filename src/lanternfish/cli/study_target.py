@@ -1,4 +1,8 @@
-"""The ``target`` of a study file: the name of one, a file, or a table of numbers."""
+"""The ``target`` of a study file: the name of one, a file, or a table.
+
+A table holds a number for each statistic (an observation), or mean and standard deviation of some
+of them (an emergent property).
+"""
 
 from __future__ import annotations
 
@@ -12,18 +16,23 @@ from lanternfish.cli.target_file import SUFFIXES, read_target
 from lanternfish.cli.zoo import suggest
 
 if TYPE_CHECKING:
-    from lanternfish.core import Model, Observation
+    from lanternfish.core import EmergentProperty, Model, Observation
+
+    Target = Observation | EmergentProperty
 
 Wrong = Callable[[str, str], None]
+TOTAL = "total_variance"
 
 
-def read_target_of(
-    value: object, model: Model | None, base: Path, wrong: Wrong
-) -> Observation | None:
-    """The observation, or None after ``wrong(key, sentence)`` was called for each mistake.
+def read_target_of(value: object, model: Model | None, base: Path, wrong: Wrong) -> Target | None:
+    """The target, or None after ``wrong(key, sentence)`` was called for each mistake.
 
     Without a model only the form is looked at.
     """
+    if isinstance(value, Mapping) and (
+        TOTAL in value or any(isinstance(v, list) for v in value.values())
+    ):
+        return _from_moments(value, model, wrong)
     if isinstance(value, Mapping):
         return _from_numbers(value, model, "target", "", wrong)
     if isinstance(value, str) and Path(value).suffix.lower() in SUFFIXES:
@@ -34,17 +43,18 @@ def read_target_of(
     return None if model is None else _named(value, model, wrong)
 
 
-def _named(name: str | None, model: Model, wrong: Wrong) -> Observation | None:
-    from lanternfish.core import Observation
+def plain_target(target: Target) -> dict:
+    """A target that has no name, as a table of a study file."""
+    from lanternfish.core import EmergentProperty
 
-    known = {n: t for n, t in model.targets.items() if isinstance(t, Observation)}
-    if name in model.targets and name not in known:
-        wrong(
-            "target",
-            f'Expected an observation; got the emergent property "{name}": properties are for '
-            f'`lf.infer(model, model.targets["{name}"], lf.EPI())` in Python.',
-        )
-        return None
+    if not isinstance(target, EmergentProperty):
+        return dict(target)
+    total = {TOTAL: list(target.total_variance)} if target.total_variance else {}
+    return {name: [m.mean, m.sd] for name, m in target.items()} | total
+
+
+def _named(name: str | None, model: Model, wrong: Wrong) -> Target | None:
+    known = model.targets
     if name is None and len(known) == 1:
         return next(iter(known.values()))
     if name in known:
@@ -54,6 +64,39 @@ def _named(name: str | None, model: Model, wrong: Wrong) -> Observation | None:
     got = "none" if name is None else f'"{name}"'
     wrong("target", f"Expected {' or '.join(options)}; got {got}{suggest(name, known)}")
     return None
+
+
+def _from_moments(values: Mapping, model: Model | None, wrong: Wrong) -> EmergentProperty | None:
+    from lanternfish.core import EmergentProperty
+
+    moments = {name: value for name, value in values.items() if name != TOTAL}
+    total, wrongs = values.get(TOTAL, False), 0
+    for name, pair in moments.items():
+        if not (isinstance(pair, list) and len(pair) == 2 and all(map(_is_number, pair))):
+            wrongs += 1
+            wrong(
+                f"target.{name}",
+                f"Expected [mean, standard deviation], as in {name} = [0.5, 0.1]; got {pair!r}: "
+                "give a number to each statistic for a measurement, or a pair to some for a "
+                "property.",
+            )
+    if not isinstance(total, bool | list):
+        wrongs += 1
+        wrong(f"target.{TOTAL}", f"Expected true, or a list of statistics; got {total!r}.")
+    if wrongs:
+        return None
+    try:
+        found = EmergentProperty(total_variance=total, **moments)
+        if model is not None:
+            found.check(model.statistics)
+    except ValueError as error:
+        wrong("target", str(error))
+        return None
+    return None if model is None else found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _from_file(path: Path, model: Model | None, wrong: Wrong) -> Observation | None:

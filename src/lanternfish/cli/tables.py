@@ -41,6 +41,9 @@ def write_summaries(
     ]
     _write(folder, "parameters.csv", _lines(["parameter", "unit", *names], rows))
     names = ("observed", "median", "low", "high", "inside", "distance", "spread")
+    statistics = list(statistics)
+    if statistics and "wanted_mean" in statistics[0]:
+        names = ("wanted_mean", "wanted_sd", "mean", "sd", "median", "low", "high", "holds")
     rows = [[s["name"], s["unit"], *(_cell(s[n]) for n in names)] for s in statistics]
     if rows:
         _write(folder, "statistics.csv", _lines(["statistic", "unit", *names], rows))

@@ -3,6 +3,7 @@
 from lanternfish.diagnostics.calibration import CalibrationCheck, calibration_check
 from lanternfish.diagnostics.constraint import Constraint, constraints
 from lanternfish.diagnostics.predictive import PredictiveCheck, predictive_check
+from lanternfish.diagnostics.property_check import property_check
 
 __all__ = [
     "CalibrationCheck",
@@ -11,4 +12,5 @@ __all__ = [
     "calibration_check",
     "constraints",
     "predictive_check",
+    "property_check",
 ]

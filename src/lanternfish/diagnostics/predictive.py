@@ -178,7 +178,7 @@ def _statistic(column: Column, simulations: Simulations, observed: float, spread
 
 def _on_validity(valid: Share, weighted: bool) -> dict:
     passed = valid.value >= ENOUGH_VALID
-    told = f"{_share_in_words(valid)} of {valid.n:,} posterior samples give a valid simulation"
+    told = f"{in_words(valid)} of {valid.n:,} posterior samples give a valid simulation"
     if weighted:
         told += " (counted by weight, because some hopeless simulations were abandoned early)"
     needed = "" if passed else f", fewer than the {percent(ENOUGH_VALID)} that this check asks for"
@@ -188,7 +188,7 @@ def _on_validity(valid: Share, weighted: bool) -> dict:
 def _on_matching(match: Share, before: Share) -> dict:
     passed = match.value >= ENOUGH_MATCHING
     told = (
-        f"{_share_in_words(match)} are valid and match the measurement, every statistic within "
+        f"{in_words(match)} are valid and match the measurement, every statistic within "
         "one standard deviation of the prior's valid simulations; of the prior's draws "
         f"{_of(before)} do"
     )
@@ -212,7 +212,7 @@ def _on_statistics(rows: list[dict]) -> dict:
     }  # fmt: skip
 
 
-def _share_in_words(found: Share) -> str:
+def in_words(found: Share) -> str:
     return f"{percent(found.value)} (95 % interval {percent(found.low)} to {percent(found.high)})"
 
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lanternfish.core import Column, Observation, Table
+from lanternfish.core import Column, EmergentProperty, Observation, Table
 from lanternfish.core.summaries import in_numbers
 from lanternfish.plot import densities, inputs, style
 from lanternfish.plot.scales import Scale, number_text
@@ -20,7 +20,10 @@ _FEW = 30  # predictions below which each is drawn
 
 
 def predictive(
-    x: Table, observation: Observation, *, columns: Sequence[str] | None = None
+    x: Table,
+    observation: Observation | EmergentProperty,
+    *,
+    columns: Sequence[str] | None = None,
 ) -> Figure:
     """The distribution of each predicted statistic, on an axis in its unit, and what was measured.
 
@@ -30,7 +33,8 @@ def predictive(
 
     Args:
         x: predicted statistics (n, k), for example of simulations of posterior samples.
-        observation: the measured values; a statistic without one is drawn alone.
+        observation: the measured values, or a property, whose wanted means are drawn with their
+            standard deviations; a statistic without one is drawn alone.
         columns: names of the statistics to show, in order; all where left out.
 
     Raises:
@@ -46,7 +50,9 @@ def predictive(
         raise ValueError(
             f"Expected an observation of {', '.join(x.names)}; got {', '.join(unknown)} too."
         )
-    measured = {c.name: observation[c.name] for c in table.columns if c.name in observation}
+    wanted = observation if isinstance(observation, EmergentProperty) else {}
+    values = {n: m.mean for n, m in wanted.items()} if wanted else observation
+    measured = {c.name: values[c.name] for c in table.columns if c.name in values}
     if any(c.is_array for c in table.columns):
         known = [c for c in table.columns if c.name in measured]
         if measured:
@@ -58,20 +64,24 @@ def predictive(
     figure = style.new_figure(max(3.4, 2.5 * across), 0.98 * rows + 0.5)
     panels = figure.subplots(rows, across, squeeze=False).ravel()
     for axes, column in zip(panels, table.columns, strict=False):
-        scale = _draw(axes, table[column.name], measured.get(column.name), column)
+        sd = wanted[column.name].sd if column.name in wanted else None
+        scale = _draw(axes, table[column.name], measured.get(column.name), column, sd)
         style.set_ticks(axes, scale, 4, figure.get_figwidth() / across - 0.2)
     for axes in panels[k:]:
         axes.set_visible(False)
-    _head(figure, table)
+    _head(figure, table, "wanted" if wanted else "measured")
     return figure
 
 
-def _draw(axes: Axes, values: np.ndarray, measured: float | None, column: Column) -> Scale:
-    """One panel; returns its axis."""
+def _draw(
+    axes: Axes, values: np.ndarray, measured: float | None, column: Column, sd: float | None
+) -> Scale:
+    """One panel; returns its axis. With sd, what was measured is what was wanted, plus or minus."""
     style.tidy(axes, keep=("bottom",))
     axes.set(xlim=(0, 1), ylim=(-0.42, 1.05), yticks=[])
     known = values[np.isfinite(values)]
-    scale = _scale(known, measured)
+    held = [] if measured is None else [measured] if sd is None else [measured - sd, measured + sd]
+    scale = _scale(known, held)
     if len(known):
         _draw_known(axes, scale.to_unit(known))
     else:
@@ -80,7 +90,12 @@ def _draw(axes: Axes, values: np.ndarray, measured: float | None, column: Column
     if measured is not None:
         place = float(scale.to_unit(measured))
         axes.axvline(place, color=style.VERMILLION, lw=style.THICK, zorder=5)
-        text = f"{text}: {number_text(measured)} measured"
+        told = "measured"
+        if sd is not None:
+            ends = scale.to_unit(np.array([measured - sd, measured + sd]))
+            axes.axvspan(*ends, color=style.VERMILLION, alpha=0.15, lw=0, zorder=0)
+            told = f"± {number_text(sd)} wanted"
+        text = f"{text}: {number_text(measured)} {told}"
     axes.set_title(text, fontsize=style.SMALL + 0.5, loc="left", pad=2)
     return scale
 
@@ -100,10 +115,9 @@ def _draw_known(axes: Axes, unit: np.ndarray) -> None:
     axes.plot(np.median(unit), -0.2, color="white", marker="|", ms=5, mew=1.2, zorder=4)
 
 
-def _scale(known: np.ndarray, measured: float | None) -> Scale:
-    """Almost all predictions and the measured value, with air at both ends."""
-    held = _bulk(known) if len(known) else []
-    held += [] if measured is None else [measured]
+def _scale(known: np.ndarray, measured: list[float]) -> Scale:
+    """Almost all predictions and the measured values, with air at both ends."""
+    held = [*(_bulk(known) if len(known) else []), *measured]
     low, high = (min(held), max(held)) if held else (0.0, 1.0)
     size = max(abs(low), abs(high))
     air = 0.08 * (high - low) if high - low > 1e-9 * size else 0.1 * size or 1.0
@@ -117,10 +131,10 @@ def _bulk(known: np.ndarray) -> list[float]:
     return [max(low, first - reach), min(high, last + reach)]
 
 
-def _head(figure: Figure, table: Table) -> None:
+def _head(figure: Figure, table: Table, told: str) -> None:
     whole = int(np.isfinite(table.array).all(axis=1).sum())
     handles = {
         f"predicted ({whole:,} of {len(table):,} complete)": Line2D([], [], color=style.BLUE, lw=4),
-        "measured": Line2D([], [], color=style.VERMILLION, lw=style.THICK),
+        told: Line2D([], [], color=style.VERMILLION, lw=style.THICK),
     }
     style.legend(figure, handles)
