@@ -10,8 +10,8 @@ from exponential_family import grid, largest_entropy
 
 import lanternfish as lf
 from lanternfish.core import Folder
-from lanternfish.inference import epi_posterior
 from lanternfish.inference.epi import Loop
+from lanternfish.inference.epi import posterior as epi_posterior
 
 QUICK = Loop(batch=128, rate=4e-3, tighten=2_000, polish=600)
 SMALL = lf.flows.Push(layers=3, width=24, bins=8)
@@ -113,7 +113,7 @@ class Interrupted(Exception):
 
 
 def test_interrupted_then_resumed_equals_uninterrupted(kept, tmp_path, monkeypatch):
-    monkeypatch.setattr("lanternfish.inference.epi_training.SECONDS", 0.0)  # keep every epoch
+    monkeypatch.setattr("lanternfish.inference.epi.training.SECONDS", 0.0)  # keep every epoch
 
     def give_up(event):
         if event.text.startswith("step 500"):

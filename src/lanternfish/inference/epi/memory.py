@@ -8,7 +8,7 @@ follows
     - sum_i (w_i + v_i (R_i - mean R)) grad log q(z_i),    R = log p - log q + penalty,
 
 the gradients of KL(p || q) and, by the score function, of KL(q || p) and the penalty, as in
-``epi_objective``. As what is remembered gets stale, the weights say so, and eta waits.
+``objective``. As what is remembered gets stale, the weights say so, and eta waits.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from jaxtyping import Array
 from lanternfish.core import Simulations
 from lanternfish.core.seeds import stream
 from lanternfish.flows import Pushforward, standard_normal
-from lanternfish.inference.epi_dual import Spread, spread
-from lanternfish.inference.epi_objective import NEVER, TRUNCATED, Told, forces_of, rewards
-from lanternfish.inference.epi_problem import Features, Problem, natural_log
+from lanternfish.inference.epi.dual import Spread, spread
+from lanternfish.inference.epi.objective import NEVER, TRUNCATED, Told, forces_of, rewards
+from lanternfish.inference.epi.problem import Features, Problem, natural_log
 from lanternfish.inference.rounds import Study
 from lanternfish.simulation import open_store, simulate
 

@@ -3,7 +3,7 @@
 With q a pushforward, eta the natural parameter of the moment, and p ∝ b exp(eta . T) the
 distribution that it stands for, a step lowers the augmented Lagrangian and both divergences:
 
-    L = KL(q || p)  +  kappa/2 |E_q T - [0 ; 1]|^2  in the natural metric (``epi_dual``)
+    L = KL(q || p)  +  kappa/2 |E_q T - [0 ; 1]|^2  in the natural metric (``dual``)
         +  KL(p || q)  by importance weights w ∝ p / r of draws from r, a mixture of q and N(0, I)
 
 The first two by samples of q that carry their gradient through the simulator. The gradient of the
@@ -32,8 +32,8 @@ import numpy as np
 from jaxtyping import Array
 
 from lanternfish.flows import Pushforward, standard_normal
-from lanternfish.inference.epi_dual import Spread, natural, spread
-from lanternfish.inference.epi_problem import Features, Problem, natural_log
+from lanternfish.inference.epi.dual import Spread, natural, spread
+from lanternfish.inference.epi.problem import Features, Problem, natural_log
 
 _DEAD = 10.0  # nats
 TRUNCATED = 10.0  # largest importance weight, in units of the mean weight

@@ -1,7 +1,7 @@
 """One compiled loop: the density and the natural parameter of the moment, together.
 
-Each step moves q towards p_eta (``epi_objective``), and eta by a small natural step towards the
-property (``epi_dual``). It starts at eta = 0 with q close to the base measure, the largest entropy
+Each step moves q towards p_eta (``objective``), and eta by a small natural step towards the
+property (``dual``). It starts at eta = 0 with q close to the base measure, the largest entropy
 there is; the property bites no faster than q follows, for eta slows down while importance weights
 say that q is behind. So every mode is there before the first constraint is.
 
@@ -31,10 +31,11 @@ from jaxtyping import Array
 
 from lanternfish import flows
 from lanternfish.core import Folder
-from lanternfish.inference.epi_dual import Spread, natural, tilted
-from lanternfish.inference.epi_memory import Memory, Recorder, blank, recalled
-from lanternfish.inference.epi_objective import Draws, objective
-from lanternfish.inference.epi_problem import Problem
+from lanternfish.inference import checkpoints
+from lanternfish.inference.epi.dual import Spread, natural, tilted
+from lanternfish.inference.epi.memory import Memory, Recorder, blank, recalled
+from lanternfish.inference.epi.objective import Draws, objective
+from lanternfish.inference.epi.problem import Problem
 
 EPOCH = 100  # steps
 SECONDS = 10.0  # between checkpoints
@@ -152,7 +153,7 @@ def train(
     """
     curves: list[dict] = []
     memory = None if recorder is None else blank(fixed.problem, recorder.size)
-    if checkpoint is not None and checkpoint.exists("training.json"):
+    if checkpoint is not None and checkpoints.kept(checkpoint):
         (state, memory), curves = _read(checkpoint, (state, memory))
     saved = time.monotonic()
     while not over(state, fixed.loop).all():
@@ -261,19 +262,9 @@ def _told(state: State) -> dict:
 
 
 def _write(folder: Folder, state: State, memory: Memory | None, curves: list[dict]) -> None:
-    parts = jax.tree.leaves((state, memory))
-    leaves = {f"{i:03d}": np.atleast_1d(leaf) for i, leaf in enumerate(parts)}
-    name = f"training-{int(np.max(state.step)):07d}.safetensors"
-    before = [n for n in folder.names() if n.startswith("training-") and n != name]
-    folder.write_weights(name, leaves)
-    folder.write_json("training.json", {"state": name, "curves": curves})
-    for old in before:
-        folder.remove(old)
+    checkpoints.write(folder, (state, memory), int(np.max(state.step)), {"curves": curves})
 
 
 def _read(folder: Folder, like) -> tuple[Any, list[dict]]:
-    kept = folder.read_json("training.json")
-    leaves = folder.read_weights(kept["state"])
-    shapes, structure = jax.tree.flatten(like)
-    read = [jnp.asarray(leaves[f"{i:03d}"]).reshape(leaf.shape) for i, leaf in enumerate(shapes)]
-    return jax.tree.unflatten(structure, read), kept["curves"]
+    arrays, note = checkpoints.read(folder, like)
+    return jax.tree.map(jnp.asarray, arrays), note["curves"]
