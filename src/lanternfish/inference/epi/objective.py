@@ -102,6 +102,32 @@ def objective(
     return loss - jnp.sum(_fixed(weights) * scores), told
 
 
+def covering(
+    flow: Pushforward, problem: Problem, eta: Array, metric: Spread, draws: Draws
+) -> tuple[Array, Told]:
+    """Surrogate whose gradient is that of KL(p || q) alone, and what was found on the way."""
+    n = draws.noise.shape[1]
+    z, log_det = flow.forward(draws.noise)
+    points = _fixed(jnp.concatenate([z, draws.broad], 1))
+    theta, log_b = problem.parameters(points)
+    found, _ = _features(problem, _fixed(theta), draws.key, False)
+    mine = jax.tree.map(lambda a: a[:n], found)
+    a, b, _ = natural(metric, metric)
+    aimed = eta + KAPPA * jnp.stack([a - 2 * metric.mean * b, b])
+    scores = flow.log_prob(points)
+    log_p = natural_log(found, aimed) + _fixed(log_b)
+    weights, effective = _weights(log_p, _fixed(scores), points, found.valid, n)
+    weights = weights - jnp.pad(_penalty(mine.valid), (0, len(weights) - n))
+    told = Told(
+        spread(mine.u, mine.square, mine.valid.astype(jnp.float32)),
+        jnp.mean(_fixed(log_b - scores)[:n]),
+        effective,
+        1 - jnp.mean(mine.valid),
+    )
+    weights = weights.at[:n].add(-1 / n)
+    return -jnp.sum(_fixed(weights) * scores), told
+
+
 def _features(problem: Problem, theta: Array, key: Array, path: bool):
     """Features of all points, and a function that pulls forces on T back to parameters."""
 

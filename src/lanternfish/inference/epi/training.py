@@ -34,7 +34,7 @@ from lanternfish.core import Folder
 from lanternfish.inference import checkpoints
 from lanternfish.inference.epi.dual import Spread, natural, tilted
 from lanternfish.inference.epi.memory import Memory, Recorder, blank, recalled
-from lanternfish.inference.epi.objective import Draws, objective
+from lanternfish.inference.epi.objective import Draws, covering, objective
 from lanternfish.inference.epi.problem import Problem
 
 EPOCH = 100  # steps
@@ -43,6 +43,7 @@ _TIGHTEN = 1e-2  # of a natural step in each step of the loop
 _MEMORY = 0.05  # weight of the newest batch in running moments
 _PACE = (0.4, 0.7, 0.1)  # effective share at which eta stands, at which it runs, and least pace
 _AT_REST = 0.2  # length of the residual, sqrt(nats), at which tightening ends
+_COVER = 0.5
 _AVERAGE = 0.01  # weight of the newest weights in their average
 
 
@@ -214,7 +215,12 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
         given = fixed.density(params), problem, state.eta, state.spread
         if memory is not None:
             return recalled(*given, memory, now, loop.batch)
-        return objective(*given, _draws(now, problem, loop.batch), fixed.path)
+        draws = _draws(now, problem, loop.batch)
+        return jax.lax.cond(
+            (state.polish >= 0) & (state.effective > _COVER),
+            lambda: covering(*given, draws),
+            lambda: objective(*given, draws, fixed.path),
+        )
 
     slope, told = jax.grad(loss, has_aux=True)(state.params)
     change: Any
