@@ -216,6 +216,15 @@ def test_the_linear_system_at_another_target(seed):
     assert np.mean(run.posterior.sample(20_000)["a12"] > 0) == pytest.approx(0.5, abs=0.1)
 
 
+def test_a_parameter_that_the_property_does_not_hold():
+    """b has no bounds and no effect: there is no largest entropy."""
+    prior = lf.Prior(a=lf.Uniform(0, 4), b=lf.Normal(0, 1))
+    model = lf.Model(prior, lf.JaxSimulator(lambda theta, key: theta["a"][None], ["x"]))
+    target = lf.EmergentProperty(x=(1.0, 0.5))
+    with pytest.raises(ValueError, match=r"^Expected a property that holds every .* got b spread"):
+        lf.infer(model, target, METHOD, progress=False)
+
+
 def infer(function, target=PROPERTY, method=METHOD, prior=PRIOR):
     return lf.infer(
         lf.Model(prior, lf.JaxSimulator(function, ("x", "y"))), target, method, progress=False

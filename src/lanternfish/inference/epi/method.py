@@ -32,6 +32,7 @@ from lanternfish.inference.epi.memory import Recorder
 from lanternfish.inference.epi.pilot import Pilot, fly
 from lanternfish.inference.epi.posterior import EPIPosterior
 from lanternfish.inference.epi.problem import Problem
+from lanternfish.inference.epi.runaway import check_held
 from lanternfish.inference.epi.training import Fixed, Loop, State
 from lanternfish.inference.progress import Progress, Stage
 from lanternfish.inference.rounds import Fitted, Study
@@ -183,6 +184,8 @@ class _Search:
         return _JUDGED + (number * self.method.members + member) * each
 
     def _tell(self, state: State, curves: list[dict]) -> None:
+        for params in state.params:
+            check_held(self.fixed.density(params), self.problem)
         loop, step = self.method.loop, int(np.max(state.step))
         last = curves[-1]
         began = int(np.max(state.polish))

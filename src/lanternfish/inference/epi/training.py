@@ -6,7 +6,8 @@ there is; the property bites no faster than q follows, for eta slows down while 
 say that q is behind. So every mode is there before the first constraint is.
 
 Two phases. *Tighten*, at a constant rate, until the moments are those of the property; *polish*,
-while the rates of q and eta decay together to zero and q becomes the average of its last steps.
+while the rates of q and eta decay together to zero and q becomes the average of its last steps; in
+the last quarter, weights alone decide.
 Both ends are decided by what is measured, none by a count that has to be guessed. An epoch of steps
 is one compiled program, state in and state out; members, each from its own seed, go through it
 together. A member that diverges goes back to where the epoch began, at half its rate.
@@ -34,7 +35,7 @@ from lanternfish.core import Folder
 from lanternfish.inference import checkpoints
 from lanternfish.inference.epi.dual import Spread, natural, tilted
 from lanternfish.inference.epi.memory import Memory, Recorder, blank, recalled
-from lanternfish.inference.epi.objective import Draws, covering, objective
+from lanternfish.inference.epi.objective import Draws, aim, objective
 from lanternfish.inference.epi.problem import Problem
 
 EPOCH = 100  # steps
@@ -43,7 +44,7 @@ _TIGHTEN = 1e-2  # of a natural step in each step of the loop
 _MEMORY = 0.05  # weight of the newest batch in running moments
 _PACE = (0.4, 0.7, 0.1)  # effective share at which eta stands, at which it runs, and least pace
 _AT_REST = 0.2  # length of the residual, sqrt(nats), at which tightening ends
-_COVER = 0.5
+_LAST = 0.75  # share of polishing after which weights alone decide: they balance modes
 _AVERAGE = 0.01  # weight of the newest weights in their average
 
 
@@ -63,7 +64,7 @@ class Loop:
     batch: int = 256
     rate: float = 2e-3
     tighten: int = 6_000
-    polish: int = 2_000
+    polish: int = 4_000
     round: int = 512
     clip: float = 10.0
 
@@ -210,17 +211,14 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
     decay = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(share, 0, 1)))
     warm = jnp.minimum(1.0, (state.step + 1) / 50)
     now = jr.fold_in(key, state.step)
+    aimed = aim(state.eta, state.spread)
+    side = 1.0 - ((share > _LAST) & (state.effective > _PACE[0]))
 
     def loss(params):
-        given = fixed.density(params), problem, state.eta, state.spread
+        flow = fixed.density(params)
         if memory is not None:
-            return recalled(*given, memory, now, loop.batch)
-        draws = _draws(now, problem, loop.batch)
-        return jax.lax.cond(
-            (state.polish >= 0) & (state.effective > _COVER),
-            lambda: covering(*given, draws),
-            lambda: objective(*given, draws, fixed.path),
-        )
+            return recalled(flow, aimed, memory, now, side, loop.batch)
+        return objective(flow, problem, aimed, _draws(now, problem, loop.batch), side, fixed.path)
 
     slope, told = jax.grad(loss, has_aux=True)(state.params)
     change: Any
