@@ -17,7 +17,7 @@ from lanternfish.core import Prior
 from lanternfish.flows import Pushforward
 from lanternfish.inference.epi.problem import Problem
 
-_FAR = 100.0  # of the prior's spread
+_FAR = 20.0  # of the prior's spread
 _DRAWS = 256
 
 
