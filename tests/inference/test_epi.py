@@ -10,8 +10,8 @@ from exponential_family import grid, largest_entropy
 
 import lanternfish as lf
 from lanternfish.core import Folder
-from lanternfish.inference import epi_posterior
 from lanternfish.inference.epi import Loop
+from lanternfish.inference.epi import posterior as epi_posterior
 
 QUICK = Loop(batch=128, rate=4e-3, tighten=2_000, polish=600)
 SMALL = lf.flows.Push(layers=3, width=24, bins=8)
@@ -113,7 +113,7 @@ class Interrupted(Exception):
 
 
 def test_interrupted_then_resumed_equals_uninterrupted(kept, tmp_path, monkeypatch):
-    monkeypatch.setattr("lanternfish.inference.epi_training.SECONDS", 0.0)  # keep every epoch
+    monkeypatch.setattr("lanternfish.inference.epi.training.SECONDS", 0.0)  # keep every epoch
 
     def give_up(event):
         if event.text.startswith("step 500"):
@@ -214,6 +214,15 @@ def test_the_linear_system_at_another_target(seed):
     assert found["low"] - 0.02 < exact < found["high"] + 0.02  # the error of the points
     assert found["entropy"] > exact - 0.1
     assert np.mean(run.posterior.sample(20_000)["a12"] > 0) == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_parameter_that_the_property_does_not_hold():
+    """b has no bounds and no effect: there is no largest entropy."""
+    prior = lf.Prior(a=lf.Uniform(0, 4), b=lf.Normal(0, 1))
+    model = lf.Model(prior, lf.JaxSimulator(lambda theta, key: theta["a"][None], ["x"]))
+    target = lf.EmergentProperty(x=(1.0, 0.5))
+    with pytest.raises(ValueError, match=r"^Expected a property that holds every .* got b spread"):
+        lf.infer(model, target, METHOD, progress=False)
 
 
 def infer(function, target=PROPERTY, method=METHOD, prior=PRIOR):

@@ -8,9 +8,9 @@ import pytest
 from exponential_family import grid, largest_entropy
 
 import lanternfish as lf
-from lanternfish.inference.epi_certificate import Weighted, certify
-from lanternfish.inference.epi_convergence import Tolerance, converged
-from lanternfish.inference.epi_dual import natural, spread, tilted
+from lanternfish.inference.epi.certificate import Weighted, certify
+from lanternfish.inference.epi.convergence import Tolerance, converged
+from lanternfish.inference.epi.dual import natural, spread, tilted
 
 N = 20_000
 

@@ -8,7 +8,8 @@ so that every elementwise operation is one long vector.
 
 A layer passes half of the coordinates; of the others, each is bent by a spline (which splits a
 density into modes) and then shifted and scaled (which follows narrow ridges), all given by a
-network of the passing half. Layers start as the identity, so that the density starts as N(0, I).
+network of the passing half. In few dimensions a linear map follows, (I + L) diag(s) (I + U) with
+triangular L and U, which turns the coordinates to where a ridge runs. Layers start as the identity, so that the density starts as N(0, I).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from lanternfish.flows.networks import Linear
 
 _BOUND = 5.0  # splines act on [-bound, bound] and are the identity outside
 _MOST = 3.0  # of a log scale
-_MANY = 32  # dimensions above which a layer has no splines: they would cost more than they bring
+_MANY = 32  # dimensions above which splines and linear maps would cost more than they bring
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,18 @@ class _Layer(eqx.Module):
     first: Linear
     inner: tuple[Linear, ...]
     last: Linear
+    lower: Array | np.ndarray
+    upper: Array | np.ndarray
     order: Array | np.ndarray
     back: Array | np.ndarray
+    mixes: bool = eqx.field(static=True)
     bins: int = eqx.field(static=True)
 
     def __init__(self, rng, dim: int, cond_dim: int, push: Push, order: np.ndarray) -> None:
         moved = dim - dim // 2
-        self.bins = push.bins
+        self.bins, self.mixes = push.bins, dim <= _MANY
+        size = dim if self.mixes else 0
+        self.lower = self.upper = np.zeros((size, size), np.float32)
         outputs = moved * (2 + (3 * push.bins - 1 if push.bins else 0))
         self.first = Linear(rng, dim // 2 + cond_dim, push.width)
         self.inner = tuple(Linear(rng, push.width, push.width) for _ in range(push.depth))
@@ -82,6 +88,10 @@ class _Layer(eqx.Module):
         out = _affine(self.last, jax.nn.silu(h)).reshape(-1, moved, held.shape[1])
         return out[0], _MOST * jnp.tanh(out[1] / _MOST), out[2:]
 
+    def _mixing(self) -> tuple[Array, Array, Array]:
+        """L and U of the linear map (I + L) diag(s) (I + U) after the coupling, and s (d,)."""
+        return jnp.tril(self.lower, -1), jnp.triu(self.upper, 1), jnp.diag(self.upper)
+
     def forward(self, x: Array, condition: Array) -> tuple[Array, Array]:
         """Noise to data, and log |det| of each point (n,)."""
         passing = len(x) // 2
@@ -92,19 +102,37 @@ class _Layer(eqx.Module):
             y, bent = spline.forward(y, raw, _BOUND)
             log_det = log_det + jnp.sum(bent, 0)
         y = y * jnp.exp(scale) + shift
-        return jnp.concatenate([held, y])[self.order], log_det
+        z = jnp.concatenate([held, y])
+        if self.mixes:
+            lower, upper, scale = self._mixing()
+            z = jnp.exp(scale)[:, None] * (z + upper @ z)
+            z, log_det = z + lower @ z, log_det + jnp.sum(scale)
+        return z[self.order], log_det
 
     def inverse(self, y: Array, condition: Array) -> tuple[Array, Array]:
         """Data to noise, and log |det| of each point (n,)."""
-        y = y[self.back]
+        y, mixed = y[self.back], 0.0
+        if self.mixes:
+            lower, upper, scale = self._mixing()
+            y = jnp.exp(-scale)[:, None] * (_unit_inverse(lower) @ y)
+            y, mixed = _unit_inverse(upper) @ y, jnp.sum(scale)
         passing = len(y) // 2
         held, x = y[:passing], y[passing:]
         shift, scale, raw = self._given(held, condition, len(x))
-        x, log_det = (x - shift) * jnp.exp(-scale), -jnp.sum(scale, 0)
+        x, log_det = (x - shift) * jnp.exp(-scale), -jnp.sum(scale, 0) - mixed
         if self.bins:
             x, bent = spline.inverse(x, raw, _BOUND)
             log_det = log_det + jnp.sum(bent, 0)
         return jnp.concatenate([held, x]), log_det
+
+
+def _unit_inverse(strict: Array) -> Array:
+    """(I + N)^-1 of a strictly triangular N (d, d): (I - N)(I + N^2)(I + N^4) ..., which ends."""
+    one = jnp.eye(len(strict))
+    inverse, power = one - strict, strict @ strict
+    for _ in range(max(len(strict) - 1, 1).bit_length() - 1):
+        inverse, power = inverse @ (one + power), power @ power
+    return inverse
 
 
 def _affine(linear: Linear, x: Array) -> Array:
@@ -152,11 +180,14 @@ def standard_normal(noise: Array) -> Array:
 def pushforward(seed: int, push: Push, dim: int, cond_dim: int = 0) -> Pushforward:
     """A pushforward that is N(0, I) before it is trained."""
     rng = np.random.default_rng(seed)
-    layers = [_Layer(rng, dim, cond_dim, push, _order(rng, dim, i)) for i in range(push.layers)]
+    layers = [_Layer(rng, dim, cond_dim, push, _order(dim, i)) for i in range(push.layers)]
     stacked = jax.tree.map(lambda *a: jnp.asarray(np.stack(a)), *layers)
     return Pushforward(stacked, dim, cond_dim)
 
 
-def _order(rng, dim: int, i: int) -> np.ndarray:
-    """Halves change places after even layers; after odd ones coordinates are shuffled."""
-    return rng.permutation(dim) if i % 2 else np.arange(dim)[::-1]
+def _order(dim: int, i: int) -> np.ndarray:
+    """Halves change places after even layers; after odd ones coordinates are riffled like cards.
+
+    A random shuffle may leave the same coordinates together in every layer; this one does not.
+    """
+    return np.r_[0:dim:2, 1:dim:2] if i % 2 and dim > 2 else np.arange(dim)[::-1]

@@ -27,6 +27,7 @@ import numpy as np
 from jaxtyping import Array
 
 from lanternfish.core import Folder
+from lanternfish.inference import checkpoints
 from lanternfish.inference.descent import Members, Recipe, State, Work
 from lanternfish.inference.objectives import Pairs
 from lanternfish.inference.order import Order
@@ -150,7 +151,7 @@ def train_together(
     """
     loop = _Loop(models, pairs, settings, seeds, held)
     progress = loop.start()
-    if checkpoint is not None and checkpoint.exists("training.json"):
+    if checkpoint is not None and checkpoints.kept(checkpoint):
         progress = _read(checkpoint, progress)
     started = saved = time.monotonic()
     first = progress.epoch
@@ -314,28 +315,16 @@ def _describe(progress: _Progress, loop: _Loop, seconds_an_epoch: float) -> Epoc
     )
 
 
-def _arrays(progress: _Progress) -> list:
-    kept = progress.state, progress.best, progress.best_loss, progress.waited
-    return jax.tree.leaves(kept)
+def _arrays(progress: _Progress) -> tuple:
+    return progress.state, progress.best, progress.best_loss, progress.waited
 
 
 def _write(folder: Folder, progress: _Progress) -> None:
-    leaves = {str(i): np.atleast_1d(leaf) for i, leaf in enumerate(_arrays(progress))}
-    name = f"training-{progress.epoch:06d}.safetensors"
-    before = [n for n in folder.names() if n.startswith("training-") and n != name]
-    folder.write_weights(name, leaves)
-    note = {"state": name, "epoch": progress.epoch, "curves": progress.curves}
-    folder.write_json("training.json", note)
-    for old in before:
-        folder.remove(old)
+    note = {"epoch": progress.epoch, "curves": progress.curves}
+    checkpoints.write(folder, _arrays(progress), progress.epoch, note)
 
 
 def _read(folder: Folder, like: _Progress) -> _Progress:
-    kept = folder.read_json("training.json")
-    leaves = folder.read_weights(kept["state"])
-    held = like.state, like.best, like.best_loss, like.waited
-    shapes, structure = jax.tree.flatten(held)
-    read = [np.asarray(leaves[str(i)]).reshape(leaf.shape) for i, leaf in enumerate(shapes)]
-    state, best, best_loss, waited = jax.tree.unflatten(structure, read)
+    (state, best, best_loss, waited), note = checkpoints.read(folder, _arrays(like))
     state, best = jax.tree.map(jnp.asarray, (state, best))
-    return _Progress(state, best, best_loss, waited, kept["epoch"], kept["curves"])
+    return _Progress(state, best, best_loss, waited, note["epoch"], note["curves"])

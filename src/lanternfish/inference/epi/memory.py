@@ -5,10 +5,10 @@ are remembered with T and log r. Steps of the loop learn from what is remembered
 simulations: with weights v ∝ q / r for what q expects, and w ∝ p / r for what it should be, a step
 follows
 
-    - sum_i (w_i + v_i (R_i - mean R)) grad log q(z_i),    R = log p - log q + penalty,
+    - sum_i (w_i - v_i + v_i s_i (R_i - mean R)) grad log q(z_i),    R = log p - log q,
 
-the gradients of KL(p || q) and, by the score function, of KL(q || p) and the penalty, as in
-``epi_objective``. As what is remembered gets stale, the weights say so, and eta waits.
+the gradients of KL(p || q) and, by the score function, of the softened KL(q || p), as in
+``objective``. As what is remembered gets stale, the weights say so, and eta waits.
 """
 
 from __future__ import annotations
@@ -25,9 +25,16 @@ from jaxtyping import Array
 from lanternfish.core import Simulations
 from lanternfish.core.seeds import stream
 from lanternfish.flows import Pushforward, standard_normal
-from lanternfish.inference.epi_dual import Spread, spread
-from lanternfish.inference.epi_objective import NEVER, TRUNCATED, Told, forces_of, rewards
-from lanternfish.inference.epi_problem import Features, Problem, natural_log
+from lanternfish.inference.epi.dual import spread
+from lanternfish.inference.epi.objective import (
+    NEVER,
+    TRUNCATED,
+    Told,
+    penalty,
+    rewards,
+    shares,
+)
+from lanternfish.inference.epi.problem import Features, Problem, natural_log
 from lanternfish.inference.rounds import Study
 from lanternfish.simulation import open_store, simulate
 
@@ -114,8 +121,7 @@ def _proposed(densities: list[Pushforward], problem: Problem, key: Array, n: int
 
 
 def recalled(
-    flow: Pushforward, problem: Problem, eta: Array, metric: Spread, memory: Memory, key: Array,
-    batch: int,
+    flow: Pushforward, aimed: Array, memory: Memory, key: Array, side: Array, batch: int
 ) -> tuple[Array, Told]:  # fmt: skip
     """Surrogate whose gradient is the sum above, over a random part of the memory."""
     rows = jr.randint(key, (batch,), 0, len(memory.log_r))
@@ -123,7 +129,7 @@ def recalled(
     points, log_b, log_r = memory.z[rows].T, memory.log_b[rows], memory.log_r[rows]
     scores = flow.log_prob(points)
     log_q = jax.lax.stop_gradient(scores)
-    log_p = natural_log(found, eta) + log_b
+    log_p = natural_log(found, aimed) + log_b
     there = log_r < -NEVER / 2
     v = _normalised(log_q - log_r, there)
     w = _normalised(log_p - log_r, there & found.valid)
@@ -131,16 +137,16 @@ def recalled(
     v, w = (jnp.minimum(a, TRUNCATED / batch) for a in (v, w))
     v = v / jnp.sum(v)
     w = w + (1 - jnp.sum(w)) * v
-    forces = forces_of(found, eta, metric)
-    cost = 1.0 - found.valid
-    reward = rewards(found, forces, log_p - log_q, eta, v) - 10.0 * v * (cost - v @ cost)
+    log_weight = log_p - log_q
+    share = side * v * shares(log_weight, there & found.valid)
+    change = w - v + rewards(found.valid, log_weight, share) - penalty(found.valid, v)
     told = Told(
         spread(found.u, found.square, v * found.valid),
         v @ (log_b - log_q),
         effective,
-        v @ cost,
+        v @ (1.0 - found.valid),
     )
-    return -jnp.sum(jax.lax.stop_gradient(w + reward) * scores), told
+    return -jnp.sum(jax.lax.stop_gradient(change) * scores), told
 
 
 def _normalised(log_ratio: Array, use: Array) -> Array:

@@ -17,9 +17,9 @@ import numpy as np
 from lanternfish import flows
 from lanternfish.core import Simulations
 from lanternfish.core.seeds import stream
-from lanternfish.inference.epi_certificate import Certificate, Weighted, certify
-from lanternfish.inference.epi_convergence import converged
-from lanternfish.inference.epi_problem import Features, Problem
+from lanternfish.inference.epi.certificate import Certificate, Weighted, certify
+from lanternfish.inference.epi.convergence import converged
+from lanternfish.inference.epi.problem import Features, Problem
 from lanternfish.inference.rounds import Study
 from lanternfish.simulation import simulate
 

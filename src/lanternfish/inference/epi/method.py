@@ -5,10 +5,10 @@ maximum entropy:
 
     maximise  H(q)    subject to    E_q[T(theta)] = [0 ; 1],
 
-with T the whitened statistics and their squares (``epi_problem``). A study is a pilot from the
-prior, a compiled loop over all members (``epi_training``) and a judgement on fresh simulations:
-whether q has the property (``epi_convergence``) and how much entropy there is to have beyond that
-of q (``epi_certificate``). What is not proven is trained further, twice at most; then the best
+with T the whitened statistics and their squares (``problem``). A study is a pilot from the
+prior, a compiled loop over all members (``training``) and a judgement on fresh simulations:
+whether q has the property (``convergence``) and how much entropy there is to have beyond that
+of q (``certificate``). What is not proven is trained further, twice at most; then the best
 distribution is returned, marked as not converged.
 """
 
@@ -25,14 +25,15 @@ import numpy as np
 from lanternfish import flows
 from lanternfish.core import EmergentProperty, Simulations
 from lanternfish.core.seeds import stream
-from lanternfish.inference import epi_training
-from lanternfish.inference.epi_convergence import Tolerance
-from lanternfish.inference.epi_judge import Judged, judge
-from lanternfish.inference.epi_memory import Recorder
-from lanternfish.inference.epi_pilot import Pilot, fly
-from lanternfish.inference.epi_posterior import EPIPosterior
-from lanternfish.inference.epi_problem import Problem
-from lanternfish.inference.epi_training import Fixed, Loop, State
+from lanternfish.inference.epi import training
+from lanternfish.inference.epi.convergence import Tolerance
+from lanternfish.inference.epi.judge import Judged, judge
+from lanternfish.inference.epi.memory import Recorder
+from lanternfish.inference.epi.pilot import Pilot, fly
+from lanternfish.inference.epi.posterior import EPIPosterior
+from lanternfish.inference.epi.problem import Problem
+from lanternfish.inference.epi.runaway import check_held
+from lanternfish.inference.epi.training import Fixed, Loop, State
 from lanternfish.inference.progress import Progress, Stage
 from lanternfish.inference.rounds import Fitted, Study
 
@@ -135,7 +136,7 @@ class _Search:
         dim = len(study.model.prior)
         built = [flows.pushforward(seed, push, dim) for seed in seeds]
         self.fixed = Fixed(problem, built[0], method.loop, pilot.path)
-        states = [epi_training.first_state(flow, method.loop, pilot.spread) for flow in built]
+        states = [training.first_state(flow, method.loop, pilot.spread) for flow in built]
         self.state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
         self.keys = jnp.stack([jr.key(seed % 2**32) for seed in seeds])
         self.recorder = None
@@ -148,7 +149,7 @@ class _Search:
         for number in range(self.ROUNDS):
             place = None if self.study.folder is None else self.study.folder / "training"
             place = None if place is None else place / f"round-{number + 1}"
-            state, more = epi_training.train(
+            state, more = training.train(
                 self.fixed, state, self.keys, place, self._tell, self.recorder
             )
             curves += more
@@ -156,13 +157,13 @@ class _Search:
             best = max(found, key=lambda judged: (judged.passed, judged.score))
             if best.passed or best.hopeless:
                 break
-            state = epi_training.again(state)
+            state = training.again(state)
         return best, state, curves
 
     def simulations(self, state: State) -> Simulations:
         """What was simulated for training, where that is not part of the compiled loop."""
         if self.recorder is not None:
-            return self.recorder.simulations(int(np.max(state.step)) // epi_training.EPOCH)
+            return self.recorder.simulations(int(np.max(state.step)) // training.EPOCH)
         return Simulations.empty(self.study.model.parameters, self.study.model.statistics)
 
     def density(self, state: State, best: Judged) -> flows.Pushforward:
@@ -183,6 +184,8 @@ class _Search:
         return _JUDGED + (number * self.method.members + member) * each
 
     def _tell(self, state: State, curves: list[dict]) -> None:
+        for params in state.params:
+            check_held(self.fixed.density(params), self.problem)
         loop, step = self.method.loop, int(np.max(state.step))
         last = curves[-1]
         began = int(np.max(state.polish))

@@ -1,12 +1,13 @@
 """One compiled loop: the density and the natural parameter of the moment, together.
 
-Each step moves q towards p_eta (``epi_objective``), and eta by a small natural step towards the
-property (``epi_dual``). It starts at eta = 0 with q close to the base measure, the largest entropy
+Each step moves q towards p_eta (``objective``), and eta by a small natural step towards the
+property (``dual``). It starts at eta = 0 with q close to the base measure, the largest entropy
 there is; the property bites no faster than q follows, for eta slows down while importance weights
 say that q is behind. So every mode is there before the first constraint is.
 
 Two phases. *Tighten*, at a constant rate, until the moments are those of the property; *polish*,
-while the rates of q and eta decay together to zero and q becomes the average of its last steps.
+while the rates of q and eta decay together to zero and q becomes the average of its last steps; in
+the last quarter, weights alone decide.
 Both ends are decided by what is measured, none by a count that has to be guessed. An epoch of steps
 is one compiled program, state in and state out; members, each from its own seed, go through it
 together. A member that diverges goes back to where the epoch began, at half its rate.
@@ -31,10 +32,11 @@ from jaxtyping import Array
 
 from lanternfish import flows
 from lanternfish.core import Folder
-from lanternfish.inference.epi_dual import Spread, natural, tilted
-from lanternfish.inference.epi_memory import Memory, Recorder, blank, recalled
-from lanternfish.inference.epi_objective import Draws, objective
-from lanternfish.inference.epi_problem import Problem
+from lanternfish.inference import checkpoints
+from lanternfish.inference.epi.dual import Spread, natural, tilted
+from lanternfish.inference.epi.memory import Memory, Recorder, blank, recalled
+from lanternfish.inference.epi.objective import Draws, aim, objective
+from lanternfish.inference.epi.problem import Problem
 
 EPOCH = 100  # steps
 SECONDS = 10.0  # between checkpoints
@@ -42,6 +44,7 @@ _TIGHTEN = 1e-2  # of a natural step in each step of the loop
 _MEMORY = 0.05  # weight of the newest batch in running moments
 _PACE = (0.4, 0.7, 0.1)  # effective share at which eta stands, at which it runs, and least pace
 _AT_REST = 0.2  # length of the residual, sqrt(nats), at which tightening ends
+_LAST = 0.75  # share of polishing after which weights alone decide: they balance modes
 _AVERAGE = 0.01  # weight of the newest weights in their average
 
 
@@ -61,7 +64,7 @@ class Loop:
     batch: int = 256
     rate: float = 2e-3
     tighten: int = 6_000
-    polish: int = 2_000
+    polish: int = 4_000
     round: int = 512
     clip: float = 10.0
 
@@ -152,7 +155,7 @@ def train(
     """
     curves: list[dict] = []
     memory = None if recorder is None else blank(fixed.problem, recorder.size)
-    if checkpoint is not None and checkpoint.exists("training.json"):
+    if checkpoint is not None and checkpoints.kept(checkpoint):
         (state, memory), curves = _read(checkpoint, (state, memory))
     saved = time.monotonic()
     while not over(state, fixed.loop).all():
@@ -208,12 +211,14 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
     decay = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(share, 0, 1)))
     warm = jnp.minimum(1.0, (state.step + 1) / 50)
     now = jr.fold_in(key, state.step)
+    aimed = aim(state.eta, state.spread)
+    side = 1.0 - ((share > _LAST) & (state.effective > _PACE[0]))
 
     def loss(params):
-        given = fixed.density(params), problem, state.eta, state.spread
+        flow = fixed.density(params)
         if memory is not None:
-            return recalled(*given, memory, now, loop.batch)
-        return objective(*given, _draws(now, problem, loop.batch), fixed.path)
+            return recalled(flow, aimed, memory, now, side, loop.batch)
+        return objective(flow, problem, aimed, _draws(now, problem, loop.batch), side, fixed.path)
 
     slope, told = jax.grad(loss, has_aux=True)(state.params)
     change: Any
@@ -261,19 +266,9 @@ def _told(state: State) -> dict:
 
 
 def _write(folder: Folder, state: State, memory: Memory | None, curves: list[dict]) -> None:
-    parts = jax.tree.leaves((state, memory))
-    leaves = {f"{i:03d}": np.atleast_1d(leaf) for i, leaf in enumerate(parts)}
-    name = f"training-{int(np.max(state.step)):07d}.safetensors"
-    before = [n for n in folder.names() if n.startswith("training-") and n != name]
-    folder.write_weights(name, leaves)
-    folder.write_json("training.json", {"state": name, "curves": curves})
-    for old in before:
-        folder.remove(old)
+    checkpoints.write(folder, (state, memory), int(np.max(state.step)), {"curves": curves})
 
 
 def _read(folder: Folder, like) -> tuple[Any, list[dict]]:
-    kept = folder.read_json("training.json")
-    leaves = folder.read_weights(kept["state"])
-    shapes, structure = jax.tree.flatten(like)
-    read = [jnp.asarray(leaves[f"{i:03d}"]).reshape(leaf.shape) for i, leaf in enumerate(shapes)]
-    return jax.tree.unflatten(structure, read), kept["curves"]
+    arrays, note = checkpoints.read(folder, like)
+    return jax.tree.map(jnp.asarray, arrays), note["curves"]

@@ -15,8 +15,8 @@ import numpy as np
 
 from lanternfish.core import Simulations
 from lanternfish.core.columns import spans
-from lanternfish.inference.epi_dual import Spread, spread
-from lanternfish.inference.epi_problem import Problem
+from lanternfish.inference.epi.dual import Spread, spread
+from lanternfish.inference.epi.problem import Problem
 from lanternfish.inference.rounds import Study
 from lanternfish.simulation import simulate
 

@@ -1,0 +1,190 @@
+"""What one step of EPI minimises.
+
+With q a pushforward and eta the natural parameter of the moment, a step aims at the distribution
+p ∝ b exp((eta + kappa pull) . T), where the pull is the natural step of the running residual
+(``dual``), and lowers two divergences from it:
+
+    KL(p || q)  by importance weights w ∝ p / r of draws from r, a mixture of q and N(0, I)
+    + a softened KL(q || p)  by samples of q that carry their gradient through the simulator
+
+The first covers mass: what q lost, the broad draws and large weights bring back, and it balances
+modes by counting. It hardly feels samples of q where p has nothing. The second does, and draws q
+close to narrow ridges with little noise; but between two modes few samples with huge gradients
+would decide about their balance, so that a sample counts the less, the deeper it lies below p's
+middle:
+
+    sum_i s_i d/dz [log q - log p](z_i) . dz_i/dphi,    s = exp(-depth / depth_0).
+
+That is the gradient of an f-divergence still (w^2 f'' = s), which vanishes at q = p alone. Both
+gradients are written so that their noise vanishes there, too: weights enter as w - 1/n, since the
+score has mean zero (Roeder, Wu & Duvenaud 2017). Weights are truncated, so that where they say
+nothing - in many dimensions - low-noise variational inference remains.
+
+Without gradients of the statistics, the second uses the score function with the log weight as
+reward, whose variance vanishes at the optimum as well (Richter et al. 2020).
+
+Parameters without finite statistics have no density in p; samples of q there cost ``_DEAD`` nats.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from lanternfish.flows import Pushforward, standard_normal
+from lanternfish.inference.epi.dual import Spread, natural, spread
+from lanternfish.inference.epi.problem import Features, Problem, natural_log
+
+_DEAD = 10.0  # nats
+_DEPTH = 3.0  # nats, beside the spread of log weights
+TRUNCATED = 10.0  # largest importance weight, in units of the mean weight
+_ADVANTAGE = 10.0  # nats; largest reward of the score function
+_JUMP = 1e3  # largest norm of a sample's gradient, in units of the median
+KAPPA = 2.0  # strength of the penalty, in natural steps: e-folds that it tightens by itself
+NEVER = -1e30
+
+_fixed = jax.lax.stop_gradient
+
+
+class Draws(NamedTuple):
+    """What a step is made from: noise for q, broad points, and a key for the simulator."""
+
+    noise: Array
+    broad: Array
+    key: Array
+
+
+class Told(NamedTuple):
+    """What a step finds out."""
+
+    spread: Spread
+    entropy: Array
+    effective: Array  # share of the draws that the importance weights are worth
+    dead: Array  # share of q without finite statistics
+
+
+def objective(
+    flow: Pushforward, problem: Problem, aimed: Array, draws: Draws, side: Array, path: bool
+) -> tuple[Array, Told]:
+    """Surrogate whose gradient is that of both divergences, and what was found on the way.
+
+    Args:
+        aimed: natural parameter of p, (2, r); see ``aim``.
+        side: factor of the second divergence, the one from q's side.
+        path: whether gradients go through the simulator; else by the score function.
+    """
+    n = draws.noise.shape[1]
+    z, log_det = flow.forward(draws.noise)
+    theta, log_b = problem.parameters(z)
+    broad, broad_b = problem.parameters(draws.broad)
+    points = _fixed(jnp.concatenate([z, draws.broad], 1))
+    found, pull = _features(problem, _fixed(jnp.concatenate([theta, broad])), draws.key, path)
+    mine = jax.tree.map(lambda a: a[:n], found)
+
+    scores = flow.log_prob(points)
+    log_p = natural_log(found, aimed) + _fixed(jnp.concatenate([log_b, broad_b]))
+    weights, effective = _weights(log_p, _fixed(scores), points, found.valid, n)
+    weights = weights.at[:n].add(-1 / n - penalty(mine.valid, jnp.full(n, 1 / n)))
+    log_weight = log_p[:n] - _fixed(scores[:n])
+    share = side * shares(log_weight, mine.valid) / n
+    loss = 0.0
+    if pull is not None:
+        log_q = standard_normal(draws.noise) - log_det
+        loss = jnp.sum(share * (log_q - log_b - jnp.sum(pull(aimed, n) * theta, 1)))
+        weights = weights.at[:n].add(share)  # takes the score's part of log q out again
+    else:
+        weights = weights.at[:n].add(rewards(mine.valid, log_weight, share))
+    told = Told(
+        spread(mine.u, mine.square, mine.valid.astype(jnp.float32)),
+        jnp.mean(_fixed(log_b - scores[:n])),
+        effective,
+        1 - jnp.mean(mine.valid),
+    )
+    return loss - jnp.sum(_fixed(weights) * scores), told
+
+
+def _features(problem: Problem, theta: Array, key: Array, path: bool):
+    """Features of all points, and a function that pulls forces on T back to parameters."""
+
+    def features(theta):
+        found = problem.features(problem.simulate(theta, key))
+        return (found.u, found.square), found.valid
+
+    if not path:
+        (u, square), valid = features(theta)
+        return Features(u, square, valid), None
+    (u, square), vjp, valid = jax.vjp(features, theta, has_aux=True)
+
+    def pull(eta, n):
+        mine = (valid & (jnp.arange(len(theta)) < n))[:, None]
+        return _tamed(vjp((mine * eta[0], mine * eta[1]))[0][:n])
+
+    return Features(u, square, valid), pull
+
+
+def _tamed(gradient: Array) -> Array:
+    """Rows without a finite gradient as 0, and rows far above the median shortened."""
+    finite = jnp.all(jnp.isfinite(gradient), axis=1, keepdims=True)
+    gradient = jnp.where(finite, gradient, 0.0)
+    norm = jnp.linalg.norm(gradient, axis=1, keepdims=True)
+    most = _JUMP * jnp.median(norm) + 1e-12
+    return gradient * jnp.minimum(1.0, most / jnp.maximum(norm, 1e-30))
+
+
+def aim(eta: Array, metric: Spread) -> Array:
+    """The natural parameter that a step aims at, (2, r): eta and the pull of the penalty.
+
+    The pull is the natural step of the residual that the batches before this one had.
+    """
+    a, b, _ = natural(metric, metric)
+    return eta + KAPPA * jnp.stack([a - 2 * metric.mean * b, b])
+
+
+def _weights(log_p: Array, log_q: Array, points: Array, valid: Array, n: int):
+    """Truncated importance weights of all points, summing to 1, and their effective share."""
+    total = len(log_p)
+    mixture = jnp.logaddexp(
+        np.log(n / total) + log_q, np.log((total - n) / total) + standard_normal(points)
+    )
+    ratio = jnp.where(valid, log_p - mixture, NEVER)
+    weights = jax.nn.softmax(jnp.where(jnp.isfinite(ratio), ratio, NEVER))
+    effective = 1 / (total * jnp.sum(weights**2))
+    held = jnp.minimum(weights, TRUNCATED / total)
+    mine = valid[:n] / jnp.maximum(jnp.sum(valid[:n]), 1)
+    return held.at[:n].add((1 - jnp.sum(held)) * mine), effective
+
+
+def shares(log_weight: Array, valid: Array) -> Array:
+    """How much each sample counts in the divergence from q's side, 0 to 1, (n,)."""
+    alive = jnp.where(valid, log_weight, jnp.nan)
+    middle = jnp.nanmedian(alive)
+    scale = _DEPTH + jnp.nanmean(jnp.abs(alive - middle))
+    depth = jnp.maximum(middle - alive, 0.0)
+    return _fixed(jnp.where(valid, jnp.exp(-depth / scale), 0.0))
+
+
+def penalty(valid: Array, weight: Array) -> Array:
+    """Cost of samples without finite statistics, as a coefficient of their score.
+
+    Args:
+        weight: of each sample in an expectation over q, summing to 1.
+    """
+    cost = _DEAD * (1.0 - valid)
+    return weight * (cost - weight @ cost)
+
+
+def rewards(valid: Array, log_weight: Array, weight: Array) -> Array:
+    """Coefficients of the scores that replace gradients through the simulator.
+
+    Args:
+        log_weight: log p - log q of each sample.
+        weight: of each sample in an expectation over q.
+    """
+    alive = weight * valid
+    reward = jnp.where(valid, log_weight, 0.0)
+    mean = jnp.sum(alive * reward) / jnp.maximum(jnp.sum(alive), 1e-12)
+    return alive * jnp.clip(reward - mean, -_ADVANTAGE, _ADVANTAGE)
