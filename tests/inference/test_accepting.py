@@ -275,6 +275,10 @@ def test_a_set_of_samples_does_what_a_posterior_does(stored, curved):
     assert np.array_equal(posterior.sample(5, seed=1), drawn[:5])
     error = posterior.sd().array[0] / np.sqrt(20_000)
     assert np.all(np.abs(drawn.array.mean(axis=0) - posterior.mean().array[0]) < SIGMAS * error)
+    even = posterior.systematic(len(posterior.theta), seed=1).array
+    rows, times = np.unique(even, axis=0, return_counts=True)
+    weight = [posterior.weight[(posterior.theta == row).all(axis=1)].sum() for row in rows]
+    assert np.all(np.abs(times - len(posterior.theta) * np.array(weight)) < 1 + 1e-9)
     middle = np.quantile(drawn.array, 0.5, axis=0)
     assert np.allclose(posterior.quantiles([0.5]).array[0], middle, atol=0.1)
     tree = run.to_arviz(samples=50)
