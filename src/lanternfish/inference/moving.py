@@ -4,9 +4,15 @@
 
 with centres z_j drawn by weight p_j, and
 
-    S_j = 2 Cov(z)                         of all centres (Beaumont et al. 2009, Biometrika 96:983),
+    S_j = c Cov(z)                         of all centres, with the c out of 2, 1, 1/2, ... 1/64 that
+                                           makes each centre likeliest given the others,
+    S_j = 2 Cov(z)                         (Beaumont et al. 2009, Biometrika 96:983),
     S_j = sum_{i in kNN(j)} p_i (z_i - z_j)(z_i - z_j)' / sum p_i      of the nearest k
                                            (Filippi et al. 2013, Stat. Appl. Genet. Mol. Biol. 12).
+
+The first has the least Kullback-Leibler divergence from the law of the centres to q: twice the
+covariance is far too wide where that law is not much narrower than the prior, the more so the more
+parameters there are.
 """
 
 from __future__ import annotations
@@ -24,6 +30,8 @@ from lanternfish.inference.unbounded import from_unbounded
 
 _LEAST = 1e-6  # of the mean variance, added so that a direction without spread keeps some
 _BLOCK = 256  # rows at a time
+_SCALES = 2.0 ** np.arange(1, -7, -1)
+_JUDGED = 400  # centres whose likelihood decides
 
 
 @dataclass(frozen=True)
@@ -43,12 +51,27 @@ class Moving:
     roots: np.ndarray
 
     @classmethod
+    def fitted(cls, prior: Prior, centres: np.ndarray, weight: np.ndarray) -> Moving:
+        """One kernel for all centres, of the size that makes each likeliest given the others."""
+        share = weight / weight.sum()
+        root = _root(_covariance(centres, share))
+        scaled, d = solve_triangular(root, centres.T, lower=True).T, centres.shape[1]
+        judged = np.unique(np.linspace(0, len(centres) - 1, _JUDGED).round().astype(int))
+        square = cdist(scaled[judged], scaled, "sqeuclidean")
+        square[np.arange(len(judged)), judged] = np.inf
+        found = []
+        for scale in _SCALES:
+            kernels = -0.5 * square / scale - 0.5 * d * np.log(scale)
+            likelihood = np.asarray(logsumexp(kernels, b=share, axis=1))
+            found.append(share[judged] @ (likelihood - np.log1p(-share[judged])))
+        best = _SCALES[int(np.argmax(found))]
+        return cls(prior, centres, share, np.sqrt(best) * root[None])
+
+    @classmethod
     def twice_covariance(cls, prior: Prior, centres: np.ndarray, weight: np.ndarray) -> Moving:
         """One kernel for all centres."""
         share = weight / weight.sum()
-        away = centres - share @ centres
-        covariance = 2 * (share[:, None] * away).T @ away
-        return cls(prior, centres, share, _root(covariance)[None])
+        return cls(prior, centres, share, _root(2 * _covariance(centres, share))[None])
 
     @classmethod
     def nearest(cls, prior: Prior, centres: np.ndarray, weight: np.ndarray, k: int) -> Moving:
@@ -95,6 +118,11 @@ class Moving:
         size = np.sum(np.log(np.diagonal(self.roots, axis1=1, axis2=2)), axis=1)
         kernels = -0.5 * square - size - 0.5 * d * np.log(2 * np.pi)
         return np.asarray(logsumexp(kernels, b=self.share, axis=1))
+
+
+def _covariance(z: np.ndarray, share: np.ndarray) -> np.ndarray:
+    away = z - share @ z
+    return (share[:, None] * away).T @ away
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:

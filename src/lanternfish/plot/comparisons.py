@@ -39,7 +39,7 @@ def comparison(finding: Mapping, columns: Sequence[Column] | None = None) -> Fig
     left, middle, right = figure.subplots(1, 3)
     far = [(r["value"] - r["nothing"]) / (r["chance"] - r["nothing"]) for r in rows]
     wide = [r["error"] / (r["chance"] - r["nothing"]) for r in rows]
-    _draw(left, [r["name"] for r in rows], far, wide, "over chance", 1.0)
+    _draw(left, [r["name"] for r in rows], far, wide, "distance over chance", 1.0)
     colours = [style.BLUE if r["passed"] else style.VERMILLION for r in rows]
     left.scatter(far, range(len(rows)), c=colours, s=14, zorder=4)
     _draw(
