@@ -6,9 +6,10 @@ are proposed from kernels around those that are left (``moving``), simulated and
 
     w_i = p(z_i) / q_r(z_i),
 
-prior over the proposal of its own round r, both normalised. A simulation stays as long as it lies
-within the tolerance: as each round's sum of w_i h(theta_i) 1[d_i <= eps] has the same expectation,
-the sum over rounds estimates averages over p(theta | d <= eps) without bias from the adaptation.
+prior over the proposal of its own round r, both normalised; a tenth of the proposals are draws of
+the prior, which bounds the weights. A simulation stays as long as it lies within the tolerance: as
+each round's sum of w_i h(theta_i) 1[d_i <= eps] has the same expectation, the sum over rounds
+estimates averages over p(theta | d <= eps) without bias from the adaptation.
 Rounds end where proposals are hardly accepted any more, at the tolerance that is wanted, or with
 the budget.
 
