@@ -123,6 +123,27 @@ def test_the_emergent_property_program_runs():
     assert 0.4 < (names["samples"]["a12"] > 0).mean() < 0.6
 
 
+def test_the_guide_to_sweeps_runs(tmp_path, monkeypatch):
+    """What it finds: all four classes, the injected current first, and the known posterior.
+
+    The threshold is normal, 200 pA with a deviation of 10 pA, weighed by 1 / (400 - threshold).
+    """
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "sweeps.md").read_text()
+    names: dict = {}
+    for program in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(program, names)
+    assert names["classes"].names == ("silent", "tonic", "bursting", "irregular")
+    assert names["importance"].columns[names["importance"].order[0]].name == "current"
+    for name, slack in (("plain", 4.5), ("moved", 3.0), ("run", 2.0)):
+        posterior = names[name].posterior
+        assert abs(posterior.mean()["threshold"][0] - 200.5) < slack
+        assert 8 < posterior.sd()["threshold"][0] < 13
+    assert names["found"]["means"]["value"] < 0.2
+    for picture in ("classes", "stacking", "comparison"):
+        assert (tmp_path / f"{picture}.png").exists()
+
+
 def test_the_first_shell_block_has_two_lines():
     first = re.search(r"```sh\n(.*?)```", README, re.DOTALL)
     assert first is not None

@@ -8,6 +8,9 @@ standardised by the reference's mean and standard deviation; the classifier is a
 hidden layers of 10 x dim, rectified, Adam, at most 10,000 iterations; the result is its mean
 accuracy over five shuffled folds.
 
+``lanternfish.diagnostics.compare`` has the same classifier in JAX, for users; this one is kept as
+the published numbers were made.
+
 Reference: Lopez-Paz & Oquab (ICLR 2017); settings of Lueckmann et al. (AISTATS 2021).
 """
 

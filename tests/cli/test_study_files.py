@@ -110,7 +110,7 @@ MISTAKES = {
     ),
     "moves": (
         HEAD + '[method]\nname = "SMC"\nmoves = "far"',
-        ["method.moves: Expected moves of covariance or nearest; got 'far'."],
+        ["method.moves: Expected moves of fitted or covariance or nearest; got 'far'."],
     ),
     "simulations in words": (
         HEAD + '[method]\nsimulations = "many"',

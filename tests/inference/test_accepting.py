@@ -66,9 +66,9 @@ def test_a_gaussian_kernel_is_the_posterior_with_that_much_more_noise(
         lf.Sweep(simulations=60_000, noise=NOISE, tolerance=1.0),
         lf.Sweep(levels=240, noise=NOISE, tolerance=1.0),
         lf.SMC(simulations=12_000, noise=NOISE, tolerance=1.0),
-        lf.SMC(simulations=12_000, noise=NOISE, tolerance=1.0, moves="nearest"),
+        lf.SMC(simulations=12_000, noise=NOISE, tolerance=1.0, moves="covariance"),
     ],
-    ids=["rejection", "sobol", "grid", "smc", "smc nearest"],
+    ids=["rejection", "sobol", "grid", "smc", "smc covariance"],
 )
 def test_a_uniform_kernel_by_quadrature(gaussian_model, gaussian_target, method):
     """All methods give the law of parameters whose simulations lie within the tolerance."""
@@ -111,7 +111,7 @@ def curved():
     return lf.Model(prior, lf.BatchSimulator(banana, ("square", "sum")))
 
 
-@pytest.mark.parametrize("moves", ["covariance", "nearest"])
+@pytest.mark.parametrize("moves", ["fitted", "nearest"])
 def test_smc_agrees_with_rejection_on_two_modes(curved, moves):
     """Same tolerance and scales: shares of the modes and means within each."""
     noise, target = {"square": 0.2, "sum": 0.2}, lf.Observation(square=1.0, sum=0.3)
@@ -148,6 +148,7 @@ def test_weights_are_prior_over_proposal():
     centres = to_unbounded(prior, prior.sample(300, seed=1).array)
     seeds = rng.integers(0, 2**63, 20_000, dtype=np.uint64)
     for moving in (
+        Moving.fitted(prior, centres, rng.random(300)),
         Moving.twice_covariance(prior, centres, rng.random(300)),
         Moving.nearest(prior, centres, rng.random(300), 60),
     ):
@@ -156,10 +157,25 @@ def test_weights_are_prior_over_proposal():
         assert np.array_equal(moving(seeds[50:60]), theta[50:60])
         z = to_unbounded(prior, theta)
         w = np.exp(log_prior(prior, z) - moving.log_density(z))
+        assert w.max() < 10.001  # a tenth of the draws are the prior's
         error = w.std() / np.sqrt(len(w))
         assert w.mean() == pytest.approx(1, abs=SIGMAS * error)
         assert np.average(theta[:, 0], weights=w) == pytest.approx(1.5, abs=SIGMAS * 2 * error)
         assert np.average(theta[:, 2], weights=w) == pytest.approx(2.0, abs=SIGMAS * 3 * error)
+
+
+def test_the_fitted_kernel_is_that_of_the_likeliest_size():
+    """Of 400 normal draws in the plane: by the estimate's own likelihood for 20,000 fresh ones."""
+    prior = lf.Prior(a=lf.Normal(0, 1), b=lf.Normal(0, 1))
+    rng = np.random.default_rng(1)
+    centres, fresh = rng.normal(size=(400, 2)), rng.normal(size=(20_000, 2))
+    fitted = Moving.fitted(prior, centres, np.ones(400))
+    likelihoods = []
+    for scale in (2.0, 0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015625):
+        root = np.sqrt(scale) * np.linalg.cholesky(np.cov(centres.T, bias=True))
+        moving = Moving(prior, centres, np.full(400, 1 / 400), root[None])
+        likelihoods.append(moving.log_density(fresh).mean())
+    assert fitted.log_density(fresh).mean() > max(likelihoods) - 0.02
 
 
 def test_unbounded_space_and_back_is_where_it_was():
@@ -275,6 +291,10 @@ def test_a_set_of_samples_does_what_a_posterior_does(stored, curved):
     assert np.array_equal(posterior.sample(5, seed=1), drawn[:5])
     error = posterior.sd().array[0] / np.sqrt(20_000)
     assert np.all(np.abs(drawn.array.mean(axis=0) - posterior.mean().array[0]) < SIGMAS * error)
+    even = posterior.systematic(len(posterior.theta), seed=1).array
+    rows, times = np.unique(even, axis=0, return_counts=True)
+    weight = [posterior.weight[(posterior.theta == row).all(axis=1)].sum() for row in rows]
+    assert np.all(np.abs(times - len(posterior.theta) * np.array(weight)) < 1 + 1e-9)
     middle = np.quantile(drawn.array, 0.5, axis=0)
     assert np.allclose(posterior.quantiles([0.5]).array[0], middle, atol=0.1)
     tree = run.to_arviz(samples=50)
@@ -314,7 +334,7 @@ def test_simulations_that_are_there_are_accepted_from(curved):
         (lambda: lf.Sweep(design="halton"), r"sobol, grid, random; got 'halton'"),
         (lambda: lf.SMC(simulations=100, population=500), r"got 500 of 100"),
         (lambda: lf.SMC(keep=1.0), r"keep between 0 and 1; got 1.0"),
-        (lambda: lf.SMC(moves="far"), r"covariance or nearest; got 'far'"),
+        (lambda: lf.SMC(moves="far"), r"fitted or covariance or nearest; got 'far'"),
     ],
 )
 def test_settings_that_cannot_be_are_named(make, message):

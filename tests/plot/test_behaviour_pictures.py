@@ -101,3 +101,24 @@ def test_what_cannot_be_drawn_is_said(seed):
         plot.stacking(grid((3, 4), "ab"), ["x"] * 12, rows=["c"])
     with pytest.raises(ValueError, match=r"each point of the grid once"):
         plot.stacking(grid((3, 4), "ab")[[0, 0, 1, 2, 3, 4, 5]], ["x"] * 7)
+
+
+@pytest.mark.parametrize("d", [1, 4, 31])
+def test_comparison(d):
+    finding = {
+        "distances": [
+            {"name": name, "nothing": nothing, "value": nothing + 0.04, "error": 0.01,
+             "chance": nothing + 0.02, "passed": name == "means"}
+            for name, nothing in (("C2ST", 0.5), ("Wasserstein", 0.0), ("means", 0.0))
+        ],
+        "parameters": [
+            {"name": f"g_{i}", "difference": 0.1 * i, "difference_error": 0.05, "ratio": 1.1,
+             "ratio_error": 0.04}
+            for i in range(d)
+        ],
+    }  # fmt: skip
+    figure = plot.comparison(finding)
+    assert problems(figure) == []
+    assert {"C2ST", "Wasserstein", "means", "g 0"} <= set(words(figure))
+    with pytest.raises(ValueError, match=r"finding of diagnostics.compare"):
+        plot.comparison({})

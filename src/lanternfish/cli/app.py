@@ -163,8 +163,8 @@ def run(
     """Run a study file: a model, a target, a method and a seed.
 
     The model is one of the zoo or a Python file of yours; the target is named, in a file, or in
-    numbers. All mistakes of the file are told at once, before any work begins. Ctrl-C is safe: the
-    same command goes on.
+    numbers; the method learns (NPE, NLE) or tries (SMC, Rejection, Sweep). All mistakes of the file
+    are told at once, before any work begins. Ctrl-C is safe: the same command goes on.
 
     Examples:
 

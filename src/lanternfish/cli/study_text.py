@@ -45,7 +45,8 @@ out = "runs/study"
 #   area = 1.8e-4              # of the membrane, cm2
 
 [method]
-name = "NPE"                # neural posterior estimation
+name = "NPE"                # neural posterior estimation; or "NLE", or trial and error:
+                            # "SMC", "Rejection", "Sweep"
 simulations = 60_000        # over all rounds: more make it better
 rounds = 6                  # 1: good for any target; more: all effort for this one
 density = "maf"             # or "spline"

@@ -140,13 +140,16 @@ def _read_simulations(folder: Folder, model: Mapping) -> Simulations:
         return Simulations.from_arrays(
             folder.read_arrays("simulations.npz"), parameters, statistics
         )
-    total = Simulations.empty(parameters, statistics)
+    parts = [Simulations.empty(parameters, statistics)]
     for name in (folder / "simulations").names():
         shards = folder / "simulations" / name
         for shard in (n for n in shards.names() if n.startswith("shard-")):
             arrays = shards.read_arrays(shard)
-            total = total + Simulations.from_arrays(arrays, parameters, statistics)
-    return total
+            parts.append(Simulations.from_arrays(arrays, parameters, statistics))
+    while len(parts) > 1:  # neighbours, again and again: each row is copied a few times only
+        joined = [one + other for one, other in zip(parts[::2], parts[1::2], strict=False)]
+        parts = joined + parts[2 * len(joined) :]
+    return parts[0]
 
 
 def _finite(value):

@@ -1,12 +1,19 @@
 """Kernels that move parameters in the prior's unbounded space, so that none leaves its bounds.
 
-    q(z) = sum_j p_j N(z; z_j, S_j)
+    q(z) = (1 - b) sum_j p_j N(z; z_j, S_j) + b p(z)
 
-with centres z_j drawn by weight p_j, and
+with a share b of draws of the prior, so that no weight p / q exceeds 1 / b, centres z_j drawn by
+weight p_j, and
 
-    S_j = 2 Cov(z)                         of all centres (Beaumont et al. 2009, Biometrika 96:983),
+    S_j = c Cov(z)      of all centres, with the c out of 2, 1, 1/2, ... 1/64 that makes each centre
+                        likeliest given the others,
+    S_j = 2 Cov(z)      (Beaumont et al. 2009, Biometrika 96:983),
     S_j = sum_{i in kNN(j)} p_i (z_i - z_j)(z_i - z_j)' / sum p_i      of the nearest k
-                                           (Filippi et al. 2013, Stat. Appl. Genet. Mol. Biol. 12).
+                        (Filippi et al. 2013, Stat. Appl. Genet. Mol. Biol. 12:87).
+
+The first has the least Kullback-Leibler divergence from the law of the centres to q: twice the
+covariance is far too wide where that law is not much narrower than the prior, the more so the more
+parameters there are.
 """
 
 from __future__ import annotations
@@ -20,10 +27,13 @@ from scipy.special import logsumexp, ndtri
 
 from lanternfish.core import Prior
 from lanternfish.core.seeds import mix, stream
-from lanternfish.inference.unbounded import from_unbounded
+from lanternfish.inference.unbounded import from_unbounded, log_prior
 
 _LEAST = 1e-6  # of the mean variance, added so that a direction without spread keeps some
 _BLOCK = 256  # rows at a time
+_SCALES = 2.0 ** np.arange(1, -7, -1)
+PRIOR = 0.1  # share of draws of the prior
+_JUDGED = 400  # centres whose likelihood decides
 
 
 @dataclass(frozen=True)
@@ -43,12 +53,27 @@ class Moving:
     roots: np.ndarray
 
     @classmethod
+    def fitted(cls, prior: Prior, centres: np.ndarray, weight: np.ndarray) -> Moving:
+        """One kernel for all centres, of the size that makes each likeliest given the others."""
+        share = weight / weight.sum()
+        root = _root(_covariance(centres, share))
+        scaled, d = solve_triangular(root, centres.T, lower=True).T, centres.shape[1]
+        judged = np.unique(np.linspace(0, len(centres) - 1, _JUDGED).round().astype(int))
+        square = cdist(scaled[judged], scaled, "sqeuclidean")
+        square[np.arange(len(judged)), judged] = np.inf
+        found = []
+        for scale in _SCALES:
+            kernels = -0.5 * square / scale - 0.5 * d * np.log(scale)
+            likelihood = np.asarray(logsumexp(kernels, b=share, axis=1))
+            found.append(share[judged] @ (likelihood - np.log1p(-share[judged])))
+        best = _SCALES[int(np.argmax(found))]
+        return cls(prior, centres, share, np.sqrt(best) * root[None])
+
+    @classmethod
     def twice_covariance(cls, prior: Prior, centres: np.ndarray, weight: np.ndarray) -> Moving:
         """One kernel for all centres."""
         share = weight / weight.sum()
-        away = centres - share @ centres
-        covariance = 2 * (share[:, None] * away).T @ away
-        return cls(prior, centres, share, _root(covariance)[None])
+        return cls(prior, centres, share, _root(2 * _covariance(centres, share))[None])
 
     @classmethod
     def nearest(cls, prior: Prior, centres: np.ndarray, weight: np.ndarray, k: int) -> Moving:
@@ -66,20 +91,22 @@ class Moving:
     def __call__(self, seeds: np.ndarray) -> np.ndarray:
         """Parameters (n, d) of the seeds (n,): row i depends on ``seeds[i]`` alone."""
         d = self.centres.shape[1]
-        words = [mix(mix(seeds) ^ np.uint64(stream(0, f"move {k}"))) for k in range(d + 1)]
+        words = [mix(mix(seeds) ^ np.uint64(stream(0, f"move {k}"))) for k in range(d + 2)]
         places = (np.stack(words) >> np.uint64(11)) * 2.0**-53 + 2.0**-54
         chosen = np.searchsorted(np.cumsum(self.share), places[0], side="right")
         chosen = np.minimum(chosen, len(self.share) - 1)
-        noise, root = ndtri(places[1:]), self.roots[chosen % len(self.roots)]
+        noise, root = ndtri(places[1 : d + 1]), self.roots[chosen % len(self.roots)]
         z = self.centres[chosen].copy()
         for k in range(d):  # sums in one order, whatever the number of rows
             z += root[:, :, k] * noise[k][:, None]
-        return from_unbounded(self.prior, z)
+        moved, fresh = from_unbounded(self.prior, z), self.prior.sample_at(seeds)
+        return np.where((places[d + 1] < PRIOR)[:, None], fresh, moved)
 
     def log_density(self, z: np.ndarray) -> np.ndarray:
         """log q at points (n, d), (n,)."""
         blocks = [z[i : i + _BLOCK] for i in range(0, len(z), _BLOCK)]
-        return np.concatenate([np.zeros(0), *(self._log_density(block) for block in blocks)])
+        moved = np.concatenate([np.zeros(0), *(self._log_density(block) for block in blocks)])
+        return np.logaddexp(moved + np.log1p(-PRIOR), log_prior(self.prior, z) + np.log(PRIOR))
 
     def _log_density(self, z: np.ndarray) -> np.ndarray:
         d = z.shape[1]
@@ -95,6 +122,11 @@ class Moving:
         size = np.sum(np.log(np.diagonal(self.roots, axis1=1, axis2=2)), axis=1)
         kernels = -0.5 * square - size - 0.5 * d * np.log(2 * np.pi)
         return np.asarray(logsumexp(kernels, b=self.share, axis=1))
+
+
+def _covariance(z: np.ndarray, share: np.ndarray) -> np.ndarray:
+    away = z - share @ z
+    return (share[:, None] * away).T @ away
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:

@@ -6,9 +6,10 @@ are proposed from kernels around those that are left (``moving``), simulated and
 
     w_i = p(z_i) / q_r(z_i),
 
-prior over the proposal of its own round r, both normalised. A simulation stays as long as it lies
-within the tolerance: as each round's sum of w_i h(theta_i) 1[d_i <= eps] has the same expectation,
-the sum over rounds estimates averages over p(theta | d <= eps) without bias from the adaptation.
+prior over the proposal of its own round r, both normalised; a tenth of the proposals are draws of
+the prior, which bounds the weights. A simulation stays as long as it lies within the tolerance: as
+each round's sum of w_i h(theta_i) 1[d_i <= eps] has the same expectation, the sum over rounds
+estimates averages over p(theta | d <= eps) without bias from the adaptation.
 Rounds end where proposals are hardly accepted any more, at the tolerance that is wanted, or with
 the budget.
 
@@ -41,7 +42,7 @@ from lanternfish.inference.rounds import Fitted, Study
 from lanternfish.inference.unbounded import log_prior, to_unbounded
 from lanternfish.simulation import simulate
 
-_KERNELS = ("covariance", "nearest")
+_KERNELS = ("fitted", "covariance", "nearest")
 _NEIGHBOURS = 0.2  # share of the population that a local kernel looks at
 _FEWEST = 20  # valid simulations of the prior to begin with
 _REASONS = {
@@ -60,8 +61,9 @@ class SMC:
         population: parameters at a time; a tenth of the budget, between 50 and 2,000, where left
             out.
         keep: share of the population that is left when the tolerance falls.
-        moves: ``"covariance"``, twice that of the population, or ``"nearest"``, of the neighbours
-            of each: for populations along a curve, or in several places.
+        moves: how far proposals go from the population: ``"fitted"``, a share of its covariance
+            that fits it best; ``"covariance"``, twice that; or ``"nearest"``, the covariance of the
+            neighbours of each: for populations along a curve, or in several places.
         tolerance: distance at which to stop: 1 is one scale in each statistic.
         acceptance: share of a round's proposals within the last tolerance, below which to stop.
         noise: scale of each statistic by name, in its unit; the robust spread over the first
@@ -76,7 +78,7 @@ class SMC:
     simulations: int = 10_000
     population: int | None = None
     keep: float = 0.5
-    moves: str = "covariance"
+    moves: str = "fitted"
     tolerance: float | None = None
     acceptance: float = 0.03
     noise: Mapping[str, float] | None = None
@@ -175,7 +177,9 @@ class _Search:
             return
         centres, weight = self.z[self.rows], self.weight[self.rows]
         prior = self.study.model.prior
-        if self.method.moves == "covariance":
+        if self.method.moves == "fitted":
+            moving = Moving.fitted(prior, centres, weight)
+        elif self.method.moves == "covariance":
             moving = Moving.twice_covariance(prior, centres, weight)
         else:
             k = max(len(prior) + 1, round(_NEIGHBOURS * len(centres)))

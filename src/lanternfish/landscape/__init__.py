@@ -7,10 +7,10 @@ units, or by its logarithm, has others. Each function says in which it works.
 
 from lanternfish.landscape.classes import Classes, Importance, classify
 from lanternfish.landscape.conditional import ModePath, conditional_mode, conditional_modes
-from lanternfish.landscape.firing import firing, firing_of, spikes
 from lanternfish.landscape.modes import Mode, Modes, modes
 from lanternfish.landscape.perturbation import Perturbation, Slope, perturb
 from lanternfish.landscape.sensitivity import Sensitivity, sensitivity
+from lanternfish.landscape.spiking import firing, firing_of, spikes
 
 __all__ = [
     "Classes",

@@ -7,8 +7,8 @@ mutual information,
 
 over its bins b: its levels where it has few, else shares of equal number. Of n independent counts
 2 n ln(2) I has, without relation, the chi-squared law of (bins - 1)(classes - 1) degrees of freedom
-(G-test, Wilks 1938): its mean is taken off, and its quantile is what chance may reach. The error is a
-bootstrap's. A parameter may decide together with another and say nothing by itself.
+(G-test, Wilks 1938): its mean is taken off, and its quantile is what chance may reach. The error is
+a bootstrap's. A parameter may decide together with another and say nothing by itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scipy.stats import chi2
 
 from lanternfish.core import Column, Simulations, Table
 from lanternfish.core.weighted import Share, share
-from lanternfish.landscape.firing import FIRING, known_firing
+from lanternfish.landscape.spiking import FIRING, known_firing
 from lanternfish.landscape.words import aligned, named, percent
 
 Label = Callable[[Table, Table], Sequence]
@@ -180,16 +180,18 @@ def classify(
             f"{found.shape}: label(theta, x) is called with tables of all rows."
         )
     known, codes, counts = np.unique(found.astype(str), return_inverse=True, return_counts=True)
-    if names is None:
-        ordered = known[np.argsort(-counts, kind="stable")].tolist()
-        names = [f for f in FIRING if f in ordered] if known_firing(ordered) else ordered
-    strange = [name for name in known if name not in names]
+    ordered: list[str] = known[np.argsort(-counts, kind="stable")].tolist()
+    if names is not None:
+        ordered = list(names)
+    elif known_firing(ordered):
+        ordered = [name for name in FIRING if name in ordered]
+    strange = [name for name in known if name not in ordered]
     if strange:
         raise ValueError(
-            f"Expected labels out of {', '.join(names)}; got {', '.join(strange[:5])} too."
+            f"Expected labels out of {', '.join(ordered)}; got {', '.join(strange[:5])} too."
         )
-    places = np.array([list(names).index(name) for name in known])
-    return Classes(simulations.theta, tuple(names), places[codes], simulations.weight)
+    places = np.array([ordered.index(name) for name in known])
+    return Classes(simulations.theta, tuple(ordered), places[codes], simulations.weight)
 
 
 def binned(values: np.ndarray) -> np.ndarray:

@@ -11,7 +11,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lanternfish.plot.classes import classes, importance
+    from lanternfish.plot.behaviour import classes, importance
+    from lanternfish.plot.comparisons import comparison
     from lanternfish.plot.constraints import optimisation
     from lanternfish.plot.curves import training
     from lanternfish.plot.evolution import animate
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
     from lanternfish.plot.planes import contours
     from lanternfish.plot.predictions import predictive
     from lanternfish.plot.ranks import calibration
-    from lanternfish.plot.stacking import stacking
+    from lanternfish.plot.stacks import stacking
     from lanternfish.plot.voltages import traces
 
 __all__ = [
     "animate",
     "calibration",
     "classes",
+    "comparison",
     "contours",
     "importance",
     "landscape",
@@ -47,9 +49,10 @@ __all__ = [
 _HOMES = {
     "animate": "evolution",
     "calibration": "ranks",
-    "classes": "classes",
+    "classes": "behaviour",
+    "comparison": "comparisons",
     "contours": "planes",
-    "importance": "classes",
+    "importance": "behaviour",
     "landscape": "landscapes",
     "marginals": "grids",
     "optimisation": "constraints",
@@ -57,7 +60,7 @@ _HOMES = {
     "perturbation": "perturbations",
     "predictive": "predictions",
     "save": "files",
-    "stacking": "stacking",
+    "stacking": "stacks",
     "traces": "voltages",
     "training": "curves",
 }

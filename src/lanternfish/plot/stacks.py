@@ -6,8 +6,8 @@ the level of each parameter, from light (lowest) to dark. Which parameters stand
 picture readable or not; the ones that most often change the class from level to level do so here,
 which leaves large patches inside.
 
-References: LeBlanc, Ward & Wittels (1990), Proc. IEEE Visualization; for conductances Taylor, Hickey,
-Prinz & Marder (2006), J. Neurophysiol. 96:891.
+References: LeBlanc, Ward & Wittels (1990), Proc. IEEE Visualization; for conductances Taylor,
+Hickey, Prinz & Marder (2006), J. Neurophysiol. 96:891.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 from lanternfish.core import Column, Table
 from lanternfish.plot import inputs, style
-from lanternfish.plot.classes import COLOURS, as_codes, handles
+from lanternfish.plot.behaviour import COLOURS, as_codes, handles
 from lanternfish.plot.scales import number_text
 
 _MOST = 2**25  # pixels

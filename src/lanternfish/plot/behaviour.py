@@ -55,9 +55,9 @@ def classes(
     rows, across = style.grid_shape(d, 4 if d <= 12 else 6)
     tall, width = 0.22 * len(known) + 0.45, max(4.2, 1.75 * across)
     figure = style.new_figure(width, tall + 1.35 * rows + 0.3)
-    top, below = figure.subfigures(2, 1, height_ratios=[tall, 1.35 * rows])
-    _draw_shares(top.subplots(), codes, known, w)
-    panels = np.ravel(below.subplots(rows, across, squeeze=False))
+    parts = np.ravel(figure.subfigures(2, 1, height_ratios=[tall, 1.35 * rows], squeeze=False))
+    _draw_shares(parts[0].subplots(), codes, known, w)
+    panels = np.ravel(parts[1].subplots(rows, across, squeeze=False))
     for i, column in enumerate(table.columns):
         prior = inputs.prior_of(table, prior, table)
         scale = scale_of([table.array[:, i]], prior, column.name, "samples")
