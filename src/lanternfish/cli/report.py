@@ -290,7 +290,7 @@ def _files(folder: Path) -> list[tuple[str, str]]:
         "report.md": "this report, all parameters included",
         "samples.csv": "posterior samples",
         "parameters.csv": "mean, interval and narrowing of each parameter",
-        "statistics.csv": "predicted and measured statistics",
+        "statistics.csv": "statistics as predicted and as asked for",
         "study.toml": "the study, to repeat or to change",
         "run.json": "the run, for lanternfish.Run.load",
     }
@@ -332,8 +332,9 @@ def _convergence_step(run: Run) -> str | None:
     if "convergence" not in run.checks:
         return None
     return (
-        "Another seed, members = 3 in [method] or more steps may converge: compare figures/"
-        "optimisation.png. Where the same moment stays off, no distribution in the prior may have it."
+        "Another seed, members = 3 in [method] or more steps may converge: compare "
+        "figures/optimisation.png. Where the same moment stays off, no distribution in the prior "
+        "may have it."
     )
 
 

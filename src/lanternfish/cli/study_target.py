@@ -57,7 +57,7 @@ def _named(name: str | None, model: Model, wrong: Wrong) -> Target | None:
     known = model.targets
     if name is None and len(known) == 1:
         return next(iter(known.values()))
-    if name in known:
+    if name is not None and name in known:
         return known[name]
     options = [f"a target of {model.name} ({', '.join(known)})"] if known else []
     options += [f"a file ({', '.join(SUFFIXES)})", "a table of numbers"]

@@ -9,7 +9,8 @@ so that every elementwise operation is one long vector.
 A layer passes half of the coordinates; of the others, each is bent by a spline (which splits a
 density into modes) and then shifted and scaled (which follows narrow ridges), all given by a
 network of the passing half. In few dimensions a linear map follows, (I + L) diag(s) (I + U) with
-triangular L and U, which turns the coordinates to where a ridge runs. Layers start as the identity, so that the density starts as N(0, I).
+triangular L and U, which turns the coordinates to where a ridge runs. Layers start as the identity,
+so that the density starts as N(0, I).
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -51,7 +52,7 @@ def predictive(
             f"Expected an observation of {', '.join(x.names)}; got {', '.join(unknown)} too."
         )
     wanted = observation if isinstance(observation, EmergentProperty) else {}
-    values = {n: m.mean for n, m in wanted.items()} if wanted else observation
+    values: dict[str, Any] = {n: m.mean for n, m in wanted.items()} if wanted else dict(observation)
     measured = {c.name: values[c.name] for c in table.columns if c.name in values}
     if any(c.is_array for c in table.columns):
         known = [c for c in table.columns if c.name in measured]
