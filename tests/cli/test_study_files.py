@@ -281,6 +281,7 @@ def test_a_property_is_a_target_and_epi_its_method(desk):
         ),
         ('target = "cell_7"\nmethod = {name = "EPI"}', "Expected an emergent property"),
         ("target = {rate = [0.5, 0.1]}\nmethod = {loop = 3}", "a table, [method.loop]"),
+        ("target = {rate = [0.5, 0.1]}\ncheck_samples = 1", "check_samples: Expected at least 2"),
     ],
 )
 def test_wrong_properties(desk, text, words):

@@ -69,13 +69,12 @@ def _training(run: Run):
 
 
 def _optimisation(run: Run):
-    """Entropy and constraints of the member that was kept; constraints in units of what is near
-    enough, where the run knows it."""
+    """Entropy and constraints of the member that was kept, in units of what is near enough."""
     from lanternfish import plot
 
     curves, member = run.history["curves"], run.history.get("member", 0)
     bound = run.checks.get("entropy", {})
-    near = {"mean": 0.05, "variance": 0.1} | dict(run.method.get("tolerance") or {})
+    near = run.method["tolerance"]
     residuals = {
         f"{kind} of {name}": [(epoch[kind][member][i] - met) / near[kind] for epoch in curves]
         for i, name in enumerate(run.posterior.target)

@@ -347,7 +347,7 @@ def _more_simulations(run: Run, folder: Path) -> str:
         return f"A larger budget{wide}: `{demo} --simulations {more}`."
     return (
         f"A larger budget{wide}: set `simulations = {more:_}` in a copy of {folder}/study.toml, "
-        f"and `lanternfish run` the copy with `--out {folder}-{more}`."
+        f"and `{run_folder.program()} run` the copy with `--out {folder}-{more}`."
     )
 
 

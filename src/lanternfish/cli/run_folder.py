@@ -33,12 +33,17 @@ def typed(folder: Path) -> str:
     return shlex.quote(str(folder))
 
 
-def command(verb: str, folder: Path) -> str:
-    """A command of ours on a folder, as this user types it: ``LANTERNFISH_COMMAND`` says how.
+def program() -> str:
+    """What this user types for ``lanternfish``: ``LANTERNFISH_COMMAND`` says it.
 
     ``./dev`` sets it, whose environment is not on the user's path.
     """
-    return f"{os.environ.get('LANTERNFISH_COMMAND', 'lanternfish')} {verb} {typed(folder)}"
+    return os.environ.get("LANTERNFISH_COMMAND", "lanternfish")
+
+
+def command(verb: str, folder: Path) -> str:
+    """A command of ours on a folder, as this user types it."""
+    return f"{program()} {verb} {typed(folder)}"
 
 
 def begin(study: Study, folder: Path) -> None:
@@ -127,8 +132,8 @@ def _no_run(folder: Path) -> str:
     else:
         got = "a folder without one" if folder.is_dir() else "a file"
     return (
-        f"Expected a run folder, with {STUDY} in it, at {folder}; got {got}: `lanternfish demo` "
-        "and `lanternfish run` make them."
+        f"Expected a run folder, with {STUDY} in it, at {folder}; got {got}: "
+        f"`{program()} demo` and `{program()} run` make them."
     )
 
 

@@ -151,6 +151,12 @@ class _Reader:
         workers = self._whole("workers", None, 1, 4096)
         check_samples = self._whole("check_samples", CHECK_SAMPLES, 0, 10**6)
         out = self._out()
+        if check_samples == 1 and isinstance(target, EmergentProperty):
+            self.wrong(
+                "check_samples",
+                "Expected at least 2 for a property, whose standard deviation is checked, or 0 for "
+                "no check; got 1.",
+            )
         if self.mistakes or model is None or target is None or method is None:
             raise StudyMistakes(self.name, self.mistakes)
         source = {"model": reference, "seed": seed, "check_samples": check_samples}
