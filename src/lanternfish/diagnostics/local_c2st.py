@@ -126,7 +126,8 @@ def _scores(kernel, rows, here, labels: np.ndarray) -> np.ndarray:
     gram = kernel(rows, rows)
     size = float(np.mean(np.diag(gram)))
     gram[np.diag_indices_from(gram)] += _RIDGE * size * len(gram)
-    return kernel(here, rows) @ cho_solve(cho_factor(gram, overwrite_a=True), labels)
+    weights = cho_solve(cho_factor(gram, overwrite_a=True), kernel(rows, here))  # few columns
+    return weights.T @ labels
 
 
 def _combined(squares: np.ndarray) -> float:

@@ -30,7 +30,7 @@ from lanternfish.diagnostics.local_c2st import LocalTest, local_c2st
 from lanternfish.diagnostics.uniformity import Uniformity
 
 DRAWS = 199  # of each posterior, so that ranks have 200 values
-HERE = 500  # draws at the observation
+HERE = 200  # draws at the observation
 _RETRAIN = (
     "Do not trust the widths of this posterior: train with more simulations, several members or "
     "another density, and check again."
