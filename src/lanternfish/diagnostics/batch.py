@@ -2,7 +2,8 @@
 
 A posterior that is a conditional density in the prior's unbounded space (it has ``ready`` with
 ``sample(key, x)`` and ``log_prob(z, x)``, as NPE's has) is drawn from in one compiled program that
-runs over all observations. Any other is asked one observation at a time, by ``posterior.at(x)``.
+runs over all observations. One that has ``draws_each(simulations, draws, seed)`` draws by itself. Any
+other is asked one observation at a time, by ``posterior.at(x)``.
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ def draws_of(posterior: Posterior, simulations: Simulations, draws: int, seed: i
     flow = getattr(posterior, "ready", None)
     if flow is not None and getattr(posterior, "amortised", False):
         return _compiled(flow, posterior, simulations, draws, seed)
+    if hasattr(posterior, "draws_each"):
+        return Draws(*posterior.draws_each(simulations, draws, seed))  # type: ignore[attr-defined]
     theta, density = [], []
     for i, (truth, x) in enumerate(zip(simulations.theta.array, simulations.x.array, strict=True)):
         here = posterior.at(Observation.from_array(x, simulations.x.columns))

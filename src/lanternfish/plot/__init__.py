@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lanternfish.plot.behaviour import classes, importance
+    from lanternfish.plot.checks import checks
     from lanternfish.plot.comparisons import comparison
     from lanternfish.plot.constraints import optimisation
     from lanternfish.plot.curves import training
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "animate",
     "calibration",
+    "checks",
     "classes",
     "comparison",
     "contours",
@@ -49,6 +51,7 @@ __all__ = [
 _HOMES = {
     "animate": "evolution",
     "calibration": "ranks",
+    "checks": "checks",
     "classes": "behaviour",
     "comparison": "comparisons",
     "contours": "planes",
