@@ -107,9 +107,8 @@ def tarp(posterior: Posterior, truths: Truths, seed: int) -> Check:
     away = float(np.max(np.abs(_shares(masses, uniform.levels) - uniform.levels)))
     outer = float(np.mean(np.abs(masses - 0.5) > 0.45))
     told = (
-        f"Balls around random points hold the truth as often as they say, to {100 * away:.1f} "
-        f"points of a hundred at most, in {n} simulations; in the outermost tenth it lies in "
-        f"{100 * outer:.0f} %."
+        f"Of {n} simulated truths, balls around random points hold what they claim to within "
+        f"{100 * away:.1f} points of a hundred; {100 * outer:.0f} % lie in the outermost 10 %."
     )
     return Check(
         "TARP", True, told, _RETRAIN, {"n": n, "largest_difference": away, "outer": outer}, p,

@@ -52,6 +52,7 @@ def _title(figure, check: Check) -> None:
     state = "passed" if check.passed else "failed"
     colour = style.BLACK if check.passed else style.VERMILLION
     p = "" if check.p_value is None else f", p = {check.p_value:.2g}"
+    p = ", p < 0.0001" if check.p_value is not None and check.p_value < 1e-4 else p
     figure.suptitle(
         f"{check.name}: {state}{p}", fontsize=style.LARGE, color=colour, x=0.02, ha="left",
         fontweight="normal" if check.passed else "bold",
@@ -151,8 +152,12 @@ def _bars(figure, picture: Mapping) -> None:
         order = np.sort(np.argsort(-np.abs(np.nan_to_num(values)))[:_MOST])
     places = np.arange(len(order))
     axes.barh(places, values[order], color=style.BLUE, height=0.5)
-    if picture.get("limit") is not None:
-        axes.axvline(picture["limit"], color=style.VERMILLION, lw=style.THIN, ls="--")
+    limit = picture.get("limit")
+    most = float(np.nanmax(np.r_[values, limit or 0.0]))
+    if np.nanmin(np.r_[values, 0.0]) >= 0:
+        axes.set_xlim(0, 1.15 * most if most > 0 else 1.0)
+    if limit is not None:
+        axes.axvline(limit, color=style.VERMILLION, lw=style.THIN, ls="--")
     axes.axvline(0, color=style.GREY, lw=style.HAIR)
     axes.set_yticks(places, [names[i].replace("_", " ") for i in order])
     axes.set_ylim(len(order) - 0.4, -0.6)
