@@ -82,7 +82,6 @@ class Known(lf.Posterior):
     def write(self, folder):
         raise NotImplementedError("Expected a run in memory.")
 
-
     def sample(self, n, seed=0):
         drawn = self.drawn(self.x[None], n, np.random.default_rng(seed))[0]
         return lf.Table(drawn, self.parameters)

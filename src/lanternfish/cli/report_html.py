@@ -268,8 +268,7 @@ def decimated(time: np.ndarray, values: np.ndarray, places: int) -> tuple[np.nda
 def _history(run: Run) -> list[dict]:
     keys = ("train", "validation", "best_epoch", "simulations", "valid_fraction", "tolerance")
     return [
-        {key: entry[key] for key in keys if key in entry}
-        for entry in run.history.get("rounds", [])
+        {key: entry[key] for key in keys if key in entry} for entry in run.history.get("rounds", [])
     ]
 
 

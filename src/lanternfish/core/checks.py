@@ -132,9 +132,7 @@ class Checks(Mapping[str, Check]):
 
 def judged(checks: list[Check]) -> dict[str, Check]:
     """The checks by name, with those that have a p-value judged together."""
-    by_p = sorted(
-        (c.p_value, i) for i, c in enumerate(checks) if c.p_value is not None
-    )
+    by_p = sorted((c.p_value, i) for i, c in enumerate(checks) if c.p_value is not None)
     passed = {i: True for _, i in by_p}
     for rank, (p, i) in enumerate(by_p):
         if (len(by_p) - rank) * p >= FALSE_ALARM:

@@ -131,7 +131,9 @@ def ranks_of(
     Ties are broken by chance.
     """
     rng = np.random.default_rng(stream(seed, "calibration ties"))
-    by_value = np.stack([_below(t, drawn, rng) for t, drawn in zip(truth, found.theta, strict=True)])
+    by_value = np.stack(
+        [_below(t, drawn, rng) for t, drawn in zip(truth, found.theta, strict=True)]
+    )
     if found.density is None:
         return by_value, None
     by_density = [_below(-row[:1], -row[1:, None], rng)[0] for row in found.density]

@@ -79,7 +79,9 @@ def valid(simulations: Simulations, learned_from: Simulations) -> Check:
     before = learned_from.valid_fraction if len(learned_from) else float("nan")
     told = f"{in_words(found)} of {found.n:,} simulations of the posterior are valid"
     if np.isfinite(before):
-        told += f"; of the {len(learned_from):,} that it was learned from, {100 * before:.3g} % were"
+        told += (
+            f"; of the {len(learned_from):,} that it was learned from, {100 * before:.3g} % were"
+        )
     return Check(
         "valid",
         found.high >= ENOUGH_VALID,

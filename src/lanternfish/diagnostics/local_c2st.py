@@ -72,7 +72,9 @@ def local_c2st(
     """
     n = len(truths)
     if n < _FEWEST:
-        raise ValueError(f"Expected at least {_FEWEST} pairs to compare; got {n}: raise the budget.")
+        raise ValueError(
+            f"Expected at least {_FEWEST} pairs to compare; got {n}: raise the budget."
+        )
     both = np.concatenate([truths, draws])
     centre, scale = both.mean(axis=0), both.std(axis=0) + 1e-300
     x_centre, x_scale = _robust(x)
