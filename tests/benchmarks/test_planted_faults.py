@@ -1,9 +1,9 @@
 """Faults planted into known posteriors are found, and what is right is left alone."""
 
 import numpy as np
-import planted_faults as pf
 import pytest
 
+import planted_faults as pf
 from lanternfish.diagnostics.trust import check_run
 
 FAULTS = {  # a check that must fail, where the verdict fails in 96 of 100 runs or more

@@ -77,7 +77,7 @@ def to_html(
         "parameters": _parameters(run, told, samples),
         "cloud": _cloud(samples),
         "statistics": _statistics(run, points),
-        "points": _chosen(points, model),
+        "points": _chosen(points, model, run),
         "history": _history(run),
     }
     parts = {
@@ -195,7 +195,7 @@ def _statistics(run: Run, points: Simulations | None) -> list[dict]:
     ]
 
 
-def _chosen(points: Simulations | None, model: Model | None) -> dict | None:
+def _chosen(points: Simulations | None, model: Model | None, run: Run) -> dict | None:
     """Points with their statistics, and traces of the first of them."""
     from lanternfish.core.summaries import in_numbers
 
@@ -208,7 +208,7 @@ def _chosen(points: Simulations | None, model: Model | None) -> dict | None:
         "x": {name: x[name] for name in x.names},
         "valid": points.valid,
         "traces": _traces(points, model),
-        "raw": _raw(points),
+        "raw": _raw(points, run),
     }
 
 
@@ -230,21 +230,24 @@ def _traces(points: Simulations, model: Model | None) -> dict | None:
     }
 
 
-def _raw(points: Simulations) -> list[dict] | None:
-    """Raw data that the model reports as statistics, where they are traces."""
+def _raw(points: Simulations, run: Run) -> list[dict] | None:
+    """Traces that the model reports as statistics, and those that were measured."""
     found = []
     for column in points.x.columns:
         if column.kind != "trace":
             continue
         values = points.x[column.name][:TRACED]
         rows = values.reshape(len(values), -1, column.shape[-1])
-        place, drawn = decimated(np.arange(column.shape[-1], dtype=float), rows, TRACE)
+        steps = np.arange(column.shape[-1], dtype=float)
+        place, drawn = decimated(steps, rows, TRACE)
+        measured = np.asarray(run.posterior.target[column.name], float).reshape(1, *rows.shape[1:])
         found.append(
             {
                 "name": column.name,
                 "unit": _unit(column.unit),
                 "time": _packed(place[None]),
                 "values": _packed(drawn.reshape(-1, drawn.shape[-1])),
+                "measured": _packed(decimated(steps, measured, TRACE)[1][0]),
                 "channels": rows.shape[1],
                 "n": len(values),
             }

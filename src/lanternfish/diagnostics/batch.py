@@ -2,8 +2,8 @@
 
 A posterior that is a conditional density in the prior's unbounded space (it has ``ready`` with
 ``sample(key, x)`` and ``log_prob(z, x)``, as NPE's has) is drawn from in one compiled program that
-runs over all observations. One that has ``draws_each(simulations, draws, seed)`` draws by itself. Any
-other is asked one observation at a time, by ``posterior.at(x)``.
+runs over all observations. One that has ``draws_each(simulations, draws, seed)`` draws by itself.
+Any other is asked one observation at a time, by ``posterior.at(x)``.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ def _squares(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _scores(kernel, rows, here, labels: np.ndarray) -> np.ndarray:
-    """f at the draws of the observation, (m, 1 + shuffles), of each labelling (2n, 1 + shuffles)."""
+    """f at draws of the observation, (m, 1 + shuffles), of labellings (2n, 1 + shuffles)."""
     gram = kernel(rows, rows)
     size = float(np.mean(np.diag(gram)))
     gram[np.diag_indices_from(gram)] += _RIDGE * size * len(gram)

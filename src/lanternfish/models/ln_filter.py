@@ -49,7 +49,7 @@ def precision() -> np.ndarray:
 
 def design(bins: int = BINS) -> np.ndarray:
     """Design matrix X (bins, 10): ones, and the stimulus at each lag, 0 before the first bin."""
-    stimulus = np.random.RandomState(_STIMULUS).randn(bins)  # noqa: NPY002  (the paper's stream)
+    stimulus = np.random.RandomState(_STIMULUS).randn(bins)
     lagged = [np.r_[np.zeros(j), stimulus[: bins - j]] for j in range(LAGS)]
     return np.stack([np.ones(bins), *lagged], axis=1)
 

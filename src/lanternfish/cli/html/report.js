@@ -146,7 +146,7 @@
 
   // ---- one point ----
   const traces = points && points.traces ? { ...points.traces, time: unpack(points.traces.time)[0], values: unpack(points.traces.values) } : null;
-  const raws = points && points.raw ? points.raw.map((r) => ({ ...r, time: unpack(r.time)[0], values: unpack(r.values) })) : [];
+  const raws = points && points.raw ? points.raw.map((r) => ({ ...r, time: unpack(r.time)[0], values: unpack(r.values), measured: unpack(r.measured) })) : [];
 
   function choose(i) {
     chosen = i;
@@ -177,6 +177,8 @@
       layout["yaxis" + id] = { title: { text: `${label}<br>(${unit})`, font: { size: 11 } }, gridcolor: LINE, zeroline: false, nticks: 4, tickfont: { size: 10 } };
       return { type: "scatter", mode: "lines", x: kept.time, y: kept.values[i * channels + c], line: { width: 1, color: [BLUE, GREEN, RED, "#cc79a7"][c % 4] }, yaxis: "y" + id, hoverinfo: "skip" };
     });
+    for (let c = 0; kept.measured && c < channels; c++) drawn.unshift({ type: "scatter", mode: "lines", x: kept.time, y: kept.measured[c], line: { width: 1.2, color: GREY }, yaxis: "y" + (c ? String(c + 1) : ""), hoverinfo: "skip" });
+    if (kept.measured) box.append(element("p", "Grey: as measured.", "small"));
     layout.xaxis = { title: timeUnit ? { text: `time (${timeUnit})`, font: { size: 11 } } : undefined, gridcolor: LINE, zeroline: false, tickfont: { size: 10 } };
     Plotly.newPlot(place, drawn, layout, QUIET);
   }
@@ -311,7 +313,7 @@
   function history() {
     const rounds = data.history.filter((r) => r.train && r.train.length);
     if (!rounds.length) return $("history").remove();
-    const layout = { font: FONT, height: 300, margin: { l: 56, r: 10, t: 26, b: 44 }, legend: { orientation: "h", y: 1.14, x: 1, xanchor: "right" }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", grid: { rows: 1, columns: rounds.length, pattern: "independent" }, annotations: [] };
+    const layout = { font: FONT, height: 300, margin: { l: 56, r: 10, t: 48, b: 44 }, legend: { orientation: "h", y: 1.26, x: 1, xanchor: "right" }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", grid: { rows: 1, columns: rounds.length, pattern: "independent" }, annotations: [] };
     const drawn = rounds.flatMap((r, i) => {
       const id = i ? String(i + 1) : "", x = r.train.map((_, k) => k);
       layout["xaxis" + id] = { title: { text: "epoch", font: { size: 11 } }, gridcolor: LINE, zeroline: false };

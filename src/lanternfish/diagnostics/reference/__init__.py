@@ -1,7 +1,7 @@
 """Ground truth: samplers of the exact posterior, for models whose likelihood is known.
 
-Needs BlackJAX and polyagamma: ``pip install 'lanternfish[reference]'``. What they return is compared
-with ``diagnostics.compare(run.posterior, reference.samples)``.
+Needs BlackJAX and polyagamma: ``pip install 'lanternfish[reference]'``. What they return is
+compared with ``diagnostics.compare(run.posterior, reference.samples)``.
 """
 
 from lanternfish.diagnostics.reference.nuts import nuts

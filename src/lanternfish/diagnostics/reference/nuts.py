@@ -5,7 +5,8 @@
 with T the prior's bijection, so that bounds need no care. Step size and mass matrix are adapted in
 windows during warm-up; all chains run together in one compiled program.
 
-Reference: Hoffman & Gelman (2014), JMLR 15:1593; Cabezas et al. (2024), arXiv:2402.10797 (BlackJAX).
+References: Hoffman & Gelman (2014), JMLR 15:1593; Cabezas et al. (2024), arXiv:2402.10797
+(BlackJAX).
 """
 
 from __future__ import annotations
