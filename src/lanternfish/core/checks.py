@@ -15,7 +15,7 @@ from importlib.metadata import EntryPoint
 from typing import Any
 
 FALSE_ALARM = 0.02  # chance that a run that is right fails, over all its checks
-_PICTURES = EntryPoint("checks", "lanternfish.plot.checks:draw", "lanternfish.pictures")
+_PICTURES = EntryPoint("checks", "lanternfish.plot.verdicts:draw", "lanternfish.pictures")
 
 
 @dataclass(frozen=True)

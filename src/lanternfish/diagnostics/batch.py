@@ -89,16 +89,17 @@ def _compiled(flow, posterior: Any, simulations: Simulations, draws: int, seed: 
     with np.errstate(over="ignore"):
         base = mix(np.uint64(stream(seed, "calibration draws")))
         words = key_data(mix(base + np.arange(n * draws, dtype=np.uint64)))
+    rows = np.arange(-(-n // _TOGETHER) * _TOGETHER) % n  # a rest would be compiled by itself
     theta, density = _many(
         flow,
         getattr(posterior, "validity", None),
         _Constant(prior),
-        jnp.asarray(simulations.x.array, jnp.float32),
-        jnp.asarray(simulations.theta.array, jnp.float32),
-        jnp.asarray(words.reshape(n, draws, 2)),
+        jnp.asarray(simulations.x.array[rows], jnp.float32),
+        jnp.asarray(simulations.theta.array[rows], jnp.float32),
+        jnp.asarray(words.reshape(n, draws, 2)[rows]),
     )
-    held = np.clip(np.asarray(theta, np.float64), prior.low, prior.high)
-    return Draws(held, np.asarray(density, np.float64))
+    held = np.clip(np.asarray(theta, np.float64)[:n], prior.low, prior.high)
+    return Draws(held, np.asarray(density, np.float64)[:n])
 
 
 class _Constant(eqx.Module):

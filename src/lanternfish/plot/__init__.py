@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lanternfish.plot.behaviour import classes, importance
-    from lanternfish.plot.checks import checks
     from lanternfish.plot.comparisons import comparison
     from lanternfish.plot.constraints import optimisation
     from lanternfish.plot.curves import training
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from lanternfish.plot.predictions import predictive
     from lanternfish.plot.ranks import calibration
     from lanternfish.plot.stacks import stacking
+    from lanternfish.plot.verdicts import checks
     from lanternfish.plot.voltages import traces
 
 __all__ = [
@@ -51,7 +51,7 @@ __all__ = [
 _HOMES = {
     "animate": "evolution",
     "calibration": "ranks",
-    "checks": "checks",
+    "checks": "verdicts",
     "classes": "behaviour",
     "comparison": "comparisons",
     "contours": "planes",
