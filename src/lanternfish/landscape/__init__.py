@@ -5,6 +5,7 @@ distances belong to the coordinates in which parameters are given: a parameter m
 units, or by its logarithm, has others. Each function says in which it works.
 """
 
+from lanternfish.landscape.beside import Beside, beside
 from lanternfish.landscape.classes import Classes, Importance, classify
 from lanternfish.landscape.conditional import ModePath, conditional_mode, conditional_modes
 from lanternfish.landscape.modes import Mode, Modes, modes
@@ -13,6 +14,7 @@ from lanternfish.landscape.sensitivity import Sensitivity, sensitivity
 from lanternfish.landscape.spiking import firing, firing_of, spikes
 
 __all__ = [
+    "Beside",
     "Classes",
     "Importance",
     "Mode",
@@ -21,6 +23,7 @@ __all__ = [
     "Perturbation",
     "Sensitivity",
     "Slope",
+    "beside",
     "classify",
     "conditional_mode",
     "conditional_modes",

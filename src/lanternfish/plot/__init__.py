@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lanternfish.plot.behaviour import classes, importance
+    from lanternfish.plot.besides import beside
     from lanternfish.plot.comparisons import comparison
     from lanternfish.plot.constraints import optimisation
     from lanternfish.plot.curves import training
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "animate",
+    "beside",
     "calibration",
     "classes",
     "comparison",
@@ -48,6 +50,7 @@ __all__ = [
 
 _HOMES = {
     "animate": "evolution",
+    "beside": "besides",
     "calibration": "ranks",
     "classes": "behaviour",
     "comparison": "comparisons",
