@@ -18,7 +18,7 @@ def bent(theta, key):
 PRIOR = lf.Prior(a=lf.Uniform(0, 4, unit="nS"), b=lf.Uniform(-2, 2))
 MODEL = lf.Model(PRIOR, lf.JaxSimulator(bent, ("x", "y")), name="bent")
 RANGE = lf.PropertyRange("bent", x=((0.8, 2.8), 0.4), y=(1.5, 0.4))
-QUICK = Loop(batch=128, rate=4e-3, tighten=2_000, polish=600)
+QUICK = Loop(batch=128, rate=4e-3, tighten=2_000, polish=1_000)
 METHOD = lf.EPI(loop=QUICK, push=lf.flows.Push(layers=3, width=24, bins=8), samples=8_000)
 
 
@@ -130,6 +130,14 @@ def test_interpolation_between_knots():
         np.testing.assert_allclose(two.away(c), [2 * c[0], 4 * c[1], 0], rtol=1e-5)
     with pytest.raises(ValueError, match=r"^Expected intervals for at most 3 means at once; got 4"):
         Span(lf.PropertyRange(**dict.fromkeys("abcd", ((0, 1), 1))))
+
+
+def test_a_property_alone_is_one_knot():
+    alone = Span(RANGE.middle)
+    assert alone.dim == 0
+    assert alone.grid().shape == alone.judged().shape == (1, 0)
+    assert np.asarray(alone.weights(np.zeros(0))).tolist() == [1.0]
+    assert np.asarray(alone.away(np.zeros(0))).tolist() == [0.0, 0.0]
 
 
 def test_a_tilt_at_c_is_one_at_the_middle():

@@ -65,16 +65,6 @@ def test_errors_have_the_property_s_deviation(asked):
     assert abs(np.corrcoef(*errors.values())[0, 1]) < 4 / np.sqrt(len(sims))
 
 
-def test_a_posterior_for_the_property_is_the_closed_form():
-    """x = a, a uniform: the posterior is N(2, 0.5^2), whatever b does."""
-    line = lf.Model(PRIOR, lf.JaxSimulator(lambda theta, key: theta["a"][None], ["x"]))
-    model, measured = tolerant(line, lf.EmergentProperty(x=(2.0, 0.5)))
-    run = lf.infer(model, measured, lf.NPE(3_000, members=1), seed=0, progress=False)
-    a = run.posterior.sample(5_000)["a"]
-    assert a.mean() == pytest.approx(2, abs=0.08)
-    assert a.std() == pytest.approx(0.5, rel=0.12)
-
-
 def test_models_that_cannot_be_asked():
     elsewhere = lf.Model(PRIOR, lf.Elsewhere(OUTPUTS))
     with pytest.raises(TypeError, match=r"^Expected a model whose simulator runs here; got Elsew"):

@@ -203,7 +203,7 @@ def _notes(run: Run) -> list[str]:
     planned = run.method.get("rounds", len(rounds))
     if rounds and "wide" in rounds[0]:
         notes.append(
-            f"{len(rounds)} of {planned}: the posterior reaches over "
+            f"{len(rounds)} of {planned}: the posterior is nearly Gaussian and reaches over "
             f"{100 * rounds[0]['wide']:.0f} % of the prior, which is not worth cutting, so the "
             "last took all that was left of the budget, from the whole prior, and the posterior is "
             "amortised"

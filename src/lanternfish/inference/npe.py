@@ -12,10 +12,12 @@ the last posterior may be:
     posterior  from the posterior itself, with the atomic loss (``atomic``).
 
 A round that makes the posterior worse on held-out pairs is not followed (``judge``), and when
-rounds bring nothing more, what is left of the budget goes into one last round. Where the first cut
-would keep much of the prior, no cut is made: a cut leaves edges in p(theta | x) for every x whose
-posterior reaches beyond it, which cost more to learn than a few times more simulations bring. What
-is left is then simulated from the prior, and the posterior is amortised.
+rounds bring nothing more, what is left of the budget goes into one last round.
+
+A cut leaves edges in p(theta | x) for every x whose posterior reaches beyond it. Where the flow's
+start, the linear Gaussian posterior, was as good as all that the first round learned, and is wide,
+edges would be all that further rounds had to learn: there no cut is made, what is left is simulated
+from the prior, and the posterior is amortised.
 
 Only valid simulations are trained on: q then learns p(theta | x, valid), which for an x that was
 measured, and so is valid, is the posterior. Simulations that lack some of their statistics may be
@@ -56,7 +58,7 @@ from lanternfish.inference.truncation import TruncatedPrior
 _ENSEMBLES = {5_000: 3, 20_000: 2}  # members, where there are fewer pairs than so many
 _RACED = 20_000  # pairs from which a race between densities is worth its time
 _PROPOSALS = ("truncated", "posterior")
-_WIDE = 0.01  # share of the prior in the first cut, above which its edges cost more than it brings
+_WIDE = 0.05  # share of the prior in the first cut, above which a Gaussian posterior is not cut
 _SETTLED = 0.8  # share of a round's draws that the next cut keeps, above which cuts bring nothing
 
 
@@ -134,7 +136,7 @@ class NPE(SequentialMethod):
             newest = rounds.simulations.theta.array[-entry["simulations"] :]
             entry["share_kept"] = float(proposal.holds(newest).mean())
             settled = settled and entry["share_kept"] > _SETTLED
-            if number == 2 and proposal.share > _WIDE:
+            if number == 2 and entry["best_epoch"] == 0 and proposal.share > _WIDE:
                 entry["wide"] = proposal.share
                 proposal, settled = None, True
         if settled:

@@ -47,7 +47,7 @@ _GRADIENTS = ("auto", "path", "score")
 _STAGE = Stage("train", 1, 1)
 _LEAST_SAMPLES = 4_000
 _JUDGED = 2**40
-_LONGER = 2  # times the steps for a range of properties
+_LONGER = 3  # times the steps for a range of properties
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from lanternfish.inference.epi.dual import Spread
 
 _KNOTS = {1: 7, 2: 4, 3: 3}  # along each interval, by how many there are
 _JUDGED = {1: 5, 2: 3, 3: 2}  # values of each interval at which the result is judged
-_FASTER = 2.0  # times which a knot moves when it is hit, for it is hit more rarely
+_FASTER = 4.0  # times which a knot moves when it is hit, for it is hit more rarely
 
 
 class Span(eqx.Module):
@@ -124,4 +124,4 @@ class Span(eqx.Module):
 
 def _lattice(each: int, dim: int) -> np.ndarray:
     side = np.linspace(-1.0, 1.0, each) if each > 1 else np.zeros(1)
-    return np.array(list(itertools.product(side, repeat=dim))).reshape(-1, dim)
+    return np.array(list(itertools.product(side, repeat=dim))).reshape(each**dim, dim)
