@@ -6,6 +6,7 @@ units, or by its logarithm, has others. Each function says in which it works.
 """
 
 from lanternfish.landscape.classes import Classes, Importance, classify
+from lanternfish.landscape.correlation import Compensation, compensation
 from lanternfish.landscape.ends import Pairs, ends
 from lanternfish.landscape.mode_path import ModePath, conditional_mode, conditional_modes
 from lanternfish.landscape.modes import Mode, Modes, modes
@@ -17,6 +18,7 @@ from lanternfish.landscape.walk import Walk, walk
 
 __all__ = [
     "Classes",
+    "Compensation",
     "Importance",
     "Mode",
     "ModePath",
@@ -28,6 +30,7 @@ __all__ = [
     "Slope",
     "Walk",
     "classify",
+    "compensation",
     "conditional_mode",
     "conditional_modes",
     "ends",

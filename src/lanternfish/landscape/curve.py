@@ -29,6 +29,7 @@ import numpy as np
 from jaxtyping import Array
 
 from lanternfish.core import Posterior
+from lanternfish.landscape.density import density_of
 
 HARMONICS = 6
 NODES = 96  # at which the integral is taken
@@ -74,26 +75,7 @@ def problem(posterior: Posterior, sd: np.ndarray, score: Callable | None) -> Pro
     Raises:
         ValueError: if the log density, or the score, is not a differentiable JAX function.
     """
-    middle = jnp.asarray(posterior.sample(1, seed=0).array[0], jnp.float32)
-
-    def total(theta: Array) -> Array:
-        value = posterior.log_density(theta)
-        return value if score is None else value + jnp.reshape(score(theta), ())
-
-    try:
-        density = eqx.filter_closure_convert(total, middle)
-        slope = jax.grad(density)(middle)
-    except (jax.errors.JAXTypeError, NotImplementedError, TypeError) as error:
-        raise ValueError(
-            "Expected a log density (and score) that JAX can differentiate; got "
-            f"{type(error).__name__}: write posterior.log_density with jax.numpy, or use a "
-            "posterior of NPE, NLE or EPI."
-        ) from error
-    if not np.isfinite(np.asarray(slope)).all():
-        raise ValueError(
-            "Expected a finite gradient of the log density at a sample of the posterior; got NaN "
-            "or infinity: the posterior gives no gradients to follow."
-        )
+    density = density_of(posterior, score)
     bijection = posterior.prior.bijection
     transform = eqx.filter_closure_convert(bijection.transform, jnp.zeros(len(posterior.prior)))
     return Problem(density, transform, jnp.asarray(sd, jnp.float32))

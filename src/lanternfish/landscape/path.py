@@ -26,6 +26,7 @@ import numpy as np
 from lanternfish.core import Posterior, Table
 from lanternfish.core.table import as_table
 from lanternfish.landscape import curve as curves
+from lanternfish.landscape.density import check_density
 from lanternfish.landscape.sensitivity import prior_widths
 from lanternfish.landscape.space import Space, as_one_point
 from lanternfish.landscape.words import point_in_words
@@ -238,11 +239,7 @@ def orthogonal_path(
 
 
 def _space(posterior: Posterior, seed: int) -> Space:
-    if isinstance(posterior, Posterior) and not posterior.has_density:
-        raise ValueError(
-            "Expected a posterior with a density to follow; got a set of samples, which has "
-            "neither density nor gradients: use a method that learns one, such as NPE or NLE."
-        )
+    check_density(posterior)
     return Space.of(posterior, _SAMPLES, seed)
 
 
