@@ -6,6 +6,7 @@ units, or by its logarithm, has others. Each function says in which it works.
 """
 
 from lanternfish.landscape.classes import Classes, Importance, classify
+from lanternfish.landscape.conditional import Conditional, conditional
 from lanternfish.landscape.correlation import Compensation, compensation
 from lanternfish.landscape.ends import Pairs, ends
 from lanternfish.landscape.mode_path import ModePath, conditional_mode, conditional_modes
@@ -19,6 +20,7 @@ from lanternfish.landscape.walk import Walk, walk
 __all__ = [
     "Classes",
     "Compensation",
+    "Conditional",
     "Importance",
     "Mode",
     "ModePath",
@@ -31,6 +33,7 @@ __all__ = [
     "Walk",
     "classify",
     "compensation",
+    "conditional",
     "conditional_mode",
     "conditional_modes",
     "ends",
