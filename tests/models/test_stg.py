@@ -66,7 +66,7 @@ def test_statistics_of_the_reference_circuits(reference):
 
 def test_bursts_and_spikes_of_the_reference_circuits(reference):
     plan = compiled.plan_of(11_000, 40, False, False)
-    x, _, steps = compiled.run(reference["theta"], np.arange(11, dtype=np.uint64), plan, 283.0)
+    x, _, steps, _ = compiled.run(reference["theta"], np.arange(11, dtype=np.uint64), plan, 283.0)
     assert is_same(x[:, len(NAMES) :], reference["statistics"][:, 18:])
     assert len(COUNTS) == 6
     assert np.all(steps == 440_000)
@@ -166,8 +166,8 @@ def test_proof_changes_no_valid_row(theta, path):
     circuits = np.concatenate([theta, path[::10]])
     seeds = np.arange(len(circuits), dtype=np.uint64)
     plan = compiled.plan_of(6_000, 40, True, False)
-    full, _, whole = compiled.run(circuits, seeds, plan, 283.0)
-    proven, weights, steps = compiled.run(circuits, seeds, plan._replace(proof=True), 283.0)
+    full, _, whole, _ = compiled.run(circuits, seeds, plan, 283.0)
+    proven, weights, steps, _ = compiled.run(circuits, seeds, plan._replace(proof=True), 283.0)
     valid = ~np.isnan(full[:, : len(NAMES)]).any(axis=1)
     given_up = steps < whole
     assert valid.any()

@@ -5,6 +5,7 @@ distances belong to the coordinates in which parameters are given: a parameter m
 units, or by its logarithm, has others. Each function says in which it works.
 """
 
+from lanternfish.landscape.active import ActiveSubspace, active_subspace
 from lanternfish.landscape.classes import Classes, Importance, classify
 from lanternfish.landscape.conditional import Conditional, conditional
 from lanternfish.landscape.correlation import Compensation, compensation
@@ -18,6 +19,7 @@ from lanternfish.landscape.spiking import firing, firing_of, spikes
 from lanternfish.landscape.walk import Walk, walk
 
 __all__ = [
+    "ActiveSubspace",
     "Classes",
     "Compensation",
     "Conditional",
@@ -31,6 +33,7 @@ __all__ = [
     "Sensitivity",
     "Slope",
     "Walk",
+    "active_subspace",
     "classify",
     "compensation",
     "conditional",
