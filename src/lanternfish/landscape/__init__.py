@@ -7,7 +7,12 @@ units, or by its logarithm, has others. Each function says in which it works.
 
 from lanternfish.landscape.active import ActiveSubspace, active_subspace
 from lanternfish.landscape.classes import Classes, Importance, classify
-from lanternfish.landscape.conditional import Conditional, conditional
+from lanternfish.landscape.conditional import (
+    Conditional,
+    ConditionalPairs,
+    conditional,
+    conditional_pairs,
+)
 from lanternfish.landscape.correlation import Compensation, compensation
 from lanternfish.landscape.ends import Pairs, ends
 from lanternfish.landscape.mode_path import ModePath, conditional_mode, conditional_modes
@@ -23,6 +28,7 @@ __all__ = [
     "Classes",
     "Compensation",
     "Conditional",
+    "ConditionalPairs",
     "Importance",
     "Mode",
     "ModePath",
@@ -39,6 +45,7 @@ __all__ = [
     "conditional",
     "conditional_mode",
     "conditional_modes",
+    "conditional_pairs",
     "ends",
     "firing",
     "firing_of",

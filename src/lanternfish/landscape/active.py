@@ -189,7 +189,9 @@ def active_subspace(
         )
         groups = found.gradients(u / inner) / inner
         explained = float(found.held_out.mean())
-    return _gathered(column, model.prior.columns, groups, unit, spread, explained, theta, values, seed)
+    return _gathered(
+        column, model.prior.columns, groups, unit, spread, explained, theta, values, seed
+    )
 
 
 def _gathered(column, columns, groups, unit, spread, explained, theta, values, seed):
@@ -279,11 +281,15 @@ def _by_simulator(
         )
     names = [c.name for c in model.statistics]
     if statistic not in names or model.statistics[names.index(statistic)].is_array:
-        raise ValueError(f"Expected a number among the statistics {', '.join(names)}; got {statistic!r}.")
+        raise ValueError(
+            f"Expected a number among the statistics {', '.join(names)}; got {statistic!r}."
+        )
     column = model.statistics[names.index(statistic)]
     one = _statistic_of(model, statistic)
     keys = jax.random.split(jax.random.key(stream(seed, "active") % 2**32), len(theta))
-    run = jax.jit(lambda t, k: jax.lax.map(lambda a: jax.value_and_grad(one)(*a), (t, k), batch_size=64))
+    run = jax.jit(
+        lambda t, k: jax.lax.map(lambda a: jax.value_and_grad(one)(*a), (t, k), batch_size=64)
+    )
     values, slopes = run(jnp.asarray(theta.array, jnp.float32), keys)
     values, slopes = np.asarray(values, np.float64), np.asarray(slopes, np.float64)
     good = np.isfinite(values) & np.isfinite(slopes).all(axis=1)

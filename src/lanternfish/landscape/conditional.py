@@ -132,7 +132,9 @@ class Conditional:
     def _bounds(self) -> list[tuple[float, float]]:
         """Ends of the free parameters, in their units."""
         y, spread = self.space.samples.array, self.space.spread
-        low = np.where(np.isfinite(self.space.low), self.space.low * spread, y.min(0) - _FAR * spread)
+        low = np.where(
+            np.isfinite(self.space.low), self.space.low * spread, y.min(0) - _FAR * spread
+        )
         high = np.where(
             np.isfinite(self.space.high), self.space.high * spread, y.max(0) + _FAR * spread
         )
@@ -298,3 +300,54 @@ def _check_mass(found: Conditional, names: list[str]) -> None:
             f"{best:.4g} over {len(samples):,} values of {', '.join(names[:3])}, while its own "
             f"lowest sample has {lowest:.4g}: give values of a sample."
         )
+
+
+@dataclass(frozen=True)
+class ConditionalPairs:
+    """Conditional densities of single parameters and of pairs, all others held at one point.
+
+    Attributes:
+        columns: the parameters, k of them.
+        at: their values at the point, (k,).
+        lines: of each parameter values (n,) and normalised density (n,).
+        planes: by the places (i, j), i < j, of two parameters: their values, (n,) and (m,), and the
+            normalised density (n, m).
+    """
+
+    columns: tuple[Column, ...]
+    at: np.ndarray
+    lines: tuple[tuple[np.ndarray, np.ndarray], ...]
+    planes: Mapping[tuple[int, int], tuple[tuple[np.ndarray, np.ndarray], np.ndarray]]
+
+
+def conditional_pairs(posterior: Posterior, at, names=None, *, seed: int = 0) -> ConditionalPairs:
+    """Conditional densities around one point, for ``plot.conditionals``.
+
+    Args:
+        posterior: any whose log density is known.
+        at: one point, a table of one row or values by name, such as a sample or a mode.
+        names: parameters to show, two to eight or so; all where left out.
+        seed: as for ``conditional``.
+
+    Raises:
+        ValueError: as ``conditional``.
+    """
+    names = list(posterior.prior.names if names is None else names)
+    first = conditional(posterior, at, names[:1], seed=seed)
+    whole = {**_values(at, posterior.prior.names)}
+
+    def of(free: list[str]) -> Conditional:
+        given = {n: whole[n] for n in posterior.prior.names if n not in free}
+        return Conditional(posterior, given, first.space)
+
+    order = {n: k for k, n in enumerate(posterior.prior.names)}
+    names = sorted(names, key=lambda n: order[n])
+    lines = [of([n]).grid for n in names]
+    planes = {(i, j): of([names[i], names[j]]).grid for j in range(len(names)) for i in range(j)}
+    by_name = {c.name: c for c in posterior.parameters}
+    return ConditionalPairs(
+        tuple(by_name[n] for n in names),
+        np.array([whole[n] for n in names]),
+        tuple((axes[0], density) for axes, density in lines),
+        {k: ((axes[0], axes[1]), density) for k, (axes, density) in planes.items()},
+    )

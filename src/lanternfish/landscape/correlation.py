@@ -115,7 +115,9 @@ class Compensation:
             f"{self.widening[most]:.2g} ± {self.widening_error[most]:.1g}."
         )
         if self.cut > 0.01:
-            told += f" {self.cut:.0%} of the slices reach beyond their windows: take these as bounds."
+            told += (
+                f" {self.cut:.0%} of the slices reach beyond their windows: take these as bounds."
+            )
         return told
 
     def partners(self, name: str, most: int = 3) -> list[tuple[str, float, float]]:
@@ -125,7 +127,9 @@ class Compensation:
             raise ValueError(f"Expected a name among {', '.join(names)}; got {name!r}.")
         i = names.index(name)
         order = [int(j) for j in np.argsort(-self.release[i], kind="stable") if j != i]
-        found = [(names[j], float(self.release[i, j]), float(self.correlation[i, j])) for j in order]
+        found = [
+            (names[j], float(self.release[i, j]), float(self.correlation[i, j])) for j in order
+        ]
         return found[:most]
 
     def __repr__(self) -> str:
@@ -204,10 +208,7 @@ def _gathered(
     narrow = variance.mean(axis=0)
     rng = np.random.default_rng(stream(seed, "marginal"))
     wide = np.stack(
-        [
-            marginal[rng.integers(len(marginal), size=len(marginal))].std(axis=0)
-            for _ in range(100)
-        ]
+        [marginal[rng.integers(len(marginal), size=len(marginal))].std(axis=0) for _ in range(100)]
     )
     repeats = wide / np.sqrt(draws[: len(wide)] @ variance)
     columns = tuple(space.parameters[k] for k in chosen)

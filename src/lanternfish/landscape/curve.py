@@ -33,7 +33,6 @@ from lanternfish.landscape.density import density_of
 
 HARMONICS = 6
 NODES = 96  # at which the integral is taken
-BETAS = (0.1, 0.3, 1.0)  # per nat
 _STEPS = 60  # most L-BFGS iterations of a stage
 _EVEN = 1.0  # nats: weight of the relative variance of the distances between nodes
 _NONE = -1e4  # nats: a density of minus infinity or NaN
@@ -88,6 +87,12 @@ def curve(ends: Array, coefficients: Array, s: Array) -> Array:
     return (1 - s[:, None]) * ends[0] + s[:, None] * ends[1] + waves @ coefficients
 
 
+def betas_for(d: int) -> tuple[float, float]:
+    """beta (1 / nat) of the two stages for d parameters."""
+    last = 0.5 / np.sqrt(d / 2)
+    return last / 3, last
+
+
 @eqx.filter_jit
 def points(found: Problem, ends: Array, coefficients: Array, s: Array) -> tuple[Array, Array]:
     """theta (m, d) and log density with score (m,) at s (m,)."""
@@ -132,6 +137,11 @@ def bend(found: Problem, ends: np.ndarray, spread: np.ndarray, betas, harmonics:
         shaped = jnp.asarray(flat.reshape(harmonics, d), jnp.float32)
         value, slope = _loss(found, fixed, shaped, scale, jnp.float32(beta))
         slope = np.asarray(slope, np.float64).ravel()
+        if not np.isfinite(slope).any() or (not free.any() and not np.isfinite(slope).all()):
+            raise ValueError(
+                "Expected finite gradients of the log density between the ends; got NaN or "
+                "infinity: the posterior gives no gradients to follow there."
+            )
         return float(value), np.where(np.isfinite(slope), slope, 0.0)
 
     for beta in betas:

@@ -115,7 +115,7 @@ def path(
     points: int = _POINTS,
     score: Callable | None = None,
     harmonics: int = curves.HARMONICS,
-    betas=curves.BETAS,
+    betas=None,
     seed: int = 0,
 ) -> Path:
     """A smooth curve between two parameter sets along which the probability stays high.
@@ -127,7 +127,8 @@ def path(
         score: ``score(theta)`` of one point (d,), a JAX function in nats, is added to the log
             density: what else should be high, such as the log chance of a valid simulation.
         harmonics: sines in each parameter; more bend more sharply.
-        betas: per nat, rising; the larger, the more a dip counts against length.
+        betas: per nat, rising; the larger, the more a dip counts against length. By the number of
+            parameters where left out (see ``curve``).
         seed: of the samples with which the ends are compared.
 
     Raises:
@@ -137,22 +138,24 @@ def path(
     begun = time.monotonic()
     if isinstance(points, bool) or not isinstance(points, int | np.integer) or points < 3:
         raise ValueError(f"Expected points, a whole number of at least 3; got {points!r}.")
-    betas = np.atleast_1d(np.asarray(betas, np.float64))
+    space = _space(posterior, seed)
+    chosen = curves.betas_for(len(posterior.prior)) if betas is None else betas
+    betas = np.atleast_1d(np.asarray(chosen, np.float64))
     if harmonics < 1 or not np.all(np.isfinite(betas) & (betas > 0)) or np.any(np.diff(betas) < 0):
         raise ValueError(
             f"Expected harmonics of at least 1 and rising betas above 0; got {harmonics!r} and "
             f"{betas.tolist()}."
         )
-    space = _space(posterior, seed)
     sd = prior_widths(posterior.prior) / np.sqrt(12)
     wanted = np.stack([_end(space, start, "start"), _end(space, end, "end")])
     if np.linalg.norm((wanted[1] - wanted[0]) / sd) < 1e-6:
         raise ValueError("Expected two different ends; got the same point twice.")
     found = curves.problem(posterior, sd, score)
-    to_z = jax.vmap(posterior.prior.bijection.inverse)
-    ends = np.asarray(to_z(jnp.asarray(space.to_theta(space.to_y(wanted)))), np.float64)
-    z = np.asarray(to_z(jnp.asarray(space.to_theta(space.to_y(space.samples.array)))), np.float64)
-    bent = curves.bend(found, ends, z.std(axis=0), betas, harmonics)
+    both = np.concatenate([wanted, space.samples.array])
+    to_z = jax.jit(jax.vmap(posterior.prior.bijection.inverse))
+    z = np.asarray(to_z(jnp.asarray(space.to_theta(space.to_y(both)))), np.float64)
+    ends = z[:2]
+    bent = curves.bend(found, ends, z[2:].std(axis=0), betas, harmonics)
     theta = _evenly(found, bent, sd, points)
     theta[[0, -1]] = wanted
     pieces = np.linalg.norm(np.diff(theta / sd, axis=0), axis=1)

@@ -137,9 +137,7 @@ def walk(
     weight = simulations.weight.reshape(len(theta), trials)
     valid = (simulations.valid & (simulations.weight > 0)).reshape(len(theta), trials)
     known = np.isfinite(values)
-    parts = [
-        moments(values[:, :, [j]], weight * known[:, :, j]) for j in range(len(columns))
-    ]
+    parts = [moments(values[:, :, [j]], weight * known[:, :, j]) for j in range(len(columns))]
     mean, sd = (np.concatenate([p[i] for p in parts], axis=1) for i in (0, 1))
     recorded = None
     if traces:
@@ -171,9 +169,7 @@ def _check(model: Model, path: Path, points: int, trials: int, traces: bool) -> 
         )
     for name, value, least in (("points", points, 2), ("trials", trials, 1)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ValueError(
-                f"Expected {name}, a whole number of at least {least}; got {value!r}."
-            )
+            raise ValueError(f"Expected {name}, a whole number of at least {least}; got {value!r}.")
     if traces and model.traces is None:
         raise ValueError(
             f"Expected a model with traces; got {model.name}, which has none: leave traces out."

@@ -110,7 +110,9 @@ def deactivation(dt: float = DT) -> np.ndarray:
     counts = [round(length / dt) for length in (100, 300, 200, 100)]
     return np.stack(
         [
-            np.concatenate([np.full(n, v) for n, v in zip(counts, (HOLD, 70, value, HOLD), strict=True)])
+            np.concatenate(
+                [np.full(n, v) for n, v in zip(counts, (HOLD, 70, value, HOLD), strict=True)]
+            )
             for value in range(-100, 41, 10)
         ]
     )
@@ -217,7 +219,9 @@ def simulate(
     solved = basis(dt, every, noise, components, draws)
     found = responses(theta, seeds, noise=noise, dt=dt, every=every)
     pieces = zip(spans(dt, every), solved, strict=True)
-    return np.concatenate([found[:, span].astype(np.float64) @ matrix.T for span, matrix in pieces], axis=1)
+    return np.concatenate(
+        [found[:, span].astype(np.float64) @ matrix.T for span, matrix in pieces], axis=1
+    )
 
 
 def k_channel(

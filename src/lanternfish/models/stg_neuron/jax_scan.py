@@ -74,7 +74,9 @@ def _bits(g, plan: Plan, temperature: float, kinetics):
     def chunk(carry, _):
         state, rest = carry
         word = jnp.zeros((n,), jnp.uint32)
-        (state, rest, word), _ = lax.scan(step, (state, rest, word), jnp.arange(WORD, dtype=jnp.uint32))
+        (state, rest, word), _ = lax.scan(
+            step, (state, rest, word), jnp.arange(WORD, dtype=jnp.uint32)
+        )
         return (state, rest), word
 
     rest = jax.tree.map(jnp.zeros_like, state)
@@ -90,7 +92,9 @@ def decode(words, plan, x):
         if words[w]:
             for k in range(32):
                 sample = 32 * w + k
-                if (words[w] >> np.uint32(k)) & np.uint32(1) and plan.begin <= sample < plan.end - 1:
+                if (words[w] >> np.uint32(k)) & np.uint32(
+                    1
+                ) and plan.begin <= sample < plan.end - 1:
                     times[count] = (sample + 0.5 - plan.begin) * plan.dt
                     count += 1
     statistics(times[:count], (plan.end - plan.begin) * plan.dt, x)

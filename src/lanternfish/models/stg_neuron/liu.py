@@ -18,7 +18,10 @@ def m_inf(V, exp):
 
 def tau_m(V, exp):
     """Time constants of activation (ms) of Na, CaT, CaS, A, KCa, Kd, H."""
-    return (*(tau / 2 for tau in eq.tau_m(V, exp)[:6]), 272 + 1499 * eq.sigmoid(V + 42.2, -8.73, exp))
+    return (
+        *(tau / 2 for tau in eq.tau_m(V, exp)[:6]),
+        272 + 1499 * eq.sigmoid(V + 42.2, -8.73, exp),
+    )
 
 
 def tau_h(V, exp):
