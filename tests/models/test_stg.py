@@ -274,3 +274,27 @@ def test_unknown_integrator():
 def test_bad_model():
     with pytest.raises(ValueError, match="Expected 15 or 18 statistics"):
         stg(statistics=17)
+
+
+@pytest.mark.slow
+def test_energy_against_an_independent_integrator(theta):
+    """Sum of c (V - E)^2 over the steps after the burn-in, per area, of all currents."""
+    end = 1_010.0
+    steps = round(end / 0.025)
+    expected = oracle.energy(theta[:3], steps, 40_000) * 0.025 / 1e3 / 0.628e-3 / 1e3
+    x, _ = simulate(theta[:3], np.arange(3), noise=False, energy=True, t_max=end)
+    assert x.shape == (3, 22)
+    np.testing.assert_allclose(x[:, 18:21], expected, rtol=2e-3)
+    np.testing.assert_allclose(x[:, 21], x[:, 18:21].sum(axis=1))
+
+
+def test_energy_changes_nothing_else(theta):
+    plain, _ = simulate(theta[:20], np.arange(20), t_max=1_500)
+    counted, _ = simulate(theta[:20], np.arange(20), t_max=1_500, energy=True)
+    assert is_same(plain, counted[:, :18])
+    model = stg(energy=True, statistics=15)
+    assert [c.name for c in model.statistics[15:]] == [
+        "energy_AB", "energy_LP", "energy_PY", "energy"
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match='Expected integrator "compiled" for the energy'):
+        stg(energy=True, integrator="jax")

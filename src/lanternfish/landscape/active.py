@@ -200,7 +200,7 @@ def _gathered(column, columns, groups, unit, spread, explained, theta, values, s
     whole = mean.T @ mean / len(mean)
     rng = np.random.default_rng(stream(seed, "active errors"))
     repeats = []
-    for k in range(_BOOTSTRAPS):
+    for _ in range(_BOOTSTRAPS):
         rows = rng.integers(len(mean), size=len(mean))
         part = groups[rng.integers(len(groups), size=len(groups))].mean(axis=0)[rows]
         repeats.append(part.T @ part / len(rows))

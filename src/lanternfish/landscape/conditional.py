@@ -9,7 +9,7 @@ slice sampling (``slice_sampling``), for which split R-hat says whether its chai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -212,7 +212,7 @@ class Conditional:
         lines = f"Conditional of {len(self.free)} parameters given {told}{rest}"
         if len(self.free) > 2:
             return lines
-        axes, height = self.grid
+        axes = self.grid[0]
         rows = [["", "mean", "sd"]]
         for i, (column, axis) in enumerate(zip(self.free, axes, strict=True)):
             p = self._grid[3] if len(axes) == 1 else self._grid[3].sum(axis=1 - i)
@@ -253,15 +253,15 @@ def conditional(
     names = [n for n in prior.names if n not in values] if free is None else list(free)
     unknown = [n for n in [*values, *names] if n not in prior.names]
     if isinstance(free, str) or unknown:
-        raise ValueError(
-            f"Expected names among {', '.join(prior.names)}; got {', '.join(map(str, unknown or names))}."
-        )
+        got = ", ".join(map(str, unknown or names))
+        raise ValueError(f"Expected names among {', '.join(prior.names)}; got {got}.")
     values = {n: v for n, v in values.items() if n not in names}
     lost = [n for n in prior.names if n not in values and n not in names]
     if lost or not names or not values:
         what = f"neither for {', '.join(lost)}" if lost else "nothing free" if not names else "none"
         raise ValueError(
-            f"Expected a value of each parameter that is not free, and one of either kind; got {what}."
+            "Expected a value of each parameter that is not free, and one of either kind; got "
+            f"{what}."
         )
     for name, value in values.items():
         i = prior.names.index(name)

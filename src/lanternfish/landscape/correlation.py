@@ -146,7 +146,7 @@ class Compensation:
 def compensation(
     posterior: Posterior,
     *,
-    points: int = 50,
+    points: int = 20,
     names: Sequence[str] | None = None,
     at: Table | None = None,
     progress: Callable[[int, int], None] | None = None,

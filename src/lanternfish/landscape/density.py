@@ -7,8 +7,10 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lanternfish.core import Posterior
+from lanternfish.landscape.space import BLOCK
 
 
 def check_density(posterior: Posterior) -> None:
@@ -25,6 +27,13 @@ def check_density(posterior: Posterior) -> None:
             "Expected a posterior with a density to follow; got a set of samples, which has "
             "neither density nor gradients: use a method that learns one, such as NPE or NLE."
         )
+
+
+def _rows(posterior: Posterior) -> np.ndarray:
+    """Points inside the prior, as many as are evaluated together everywhere."""
+    low, high = posterior.prior.low, posterior.prior.high
+    low, high = np.where(np.isfinite(low), low, -1e6), np.where(np.isfinite(high), high, 1e6)
+    return np.tile((low + high) / 2, (BLOCK, 1))
 
 
 def density_of(posterior: Posterior, score: Callable | None = None, slope: bool = True) -> Callable:
@@ -46,6 +55,7 @@ def density_of(posterior: Posterior, score: Callable | None = None, slope: bool 
         return value if score is None else value + jnp.reshape(score(theta), ())
 
     try:
+        posterior.log_prob(_rows(posterior))  # what is worked out once is so before tracing
         density = eqx.filter_closure_convert(total, middle)
         jax.eval_shape(jax.grad(density) if slope else density, middle)
     except (jax.errors.JAXTypeError, NotImplementedError, TypeError) as error:

@@ -145,7 +145,7 @@ def _checked(samples: Table, x: Table, scale) -> tuple[np.ndarray, np.ndarray, n
         unit = np.array([by_name[n] for n in x.names]) if by_name else np.asarray(scale, float)
     if unit.shape != (x.array.shape[1],) or not np.all(np.isfinite(unit) & (unit > 0)):
         raise ValueError(
-            f"Expected a scale above 0 for each of {x.array.shape[1]} statistics; got {scale!r:.80}."
+            f"Expected a scale above 0 of each of {x.array.shape[1]} statistics; got {scale!r:.80}."
         )
     return samples.array, known, unit
 

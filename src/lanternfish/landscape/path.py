@@ -96,10 +96,10 @@ class Path:
         told = (
             f"The {self.what} is {self.length:.3g} prior standard deviations long, "
             f"{self.straight:.3g} as the crow flies; the log density is {self.log_density[0]:.4g} "
-            f"at the start, {self.log_density[-1]:.4g} at the end and at least {lowest:.4g}"
+            f"at the start, {self.log_density[-1]:.4g} at the end and nowhere below {lowest:.4g}"
         )
         if np.isfinite(self.lowest):
-            told += f" between (on the straight line {self.lowest:.4g})"
+            told += f" (on the straight line {self.lowest:.4g})"
         return told + ("." if self.converged else "; it was still bending: raise iterations.")
 
     def __repr__(self) -> str:

@@ -87,9 +87,8 @@ def line(f: Callable[[Array], Array], at: Array, bounds: Window) -> Line:
         near = jnp.argmin(jnp.abs(x[:-1] - at))  # a peak between nodes is not lost
         return _closer(window, bounds, known.at[near].max(height[-1]), n)
 
-    window = look(bounds, _FIRST)
-    for _ in range(_ROUNDS - 1):
-        window = look(window, _LOOK)
+    start = look(bounds, _FIRST)
+    window = jax.lax.fori_loop(0, _ROUNDS - 1, lambda _, w: look(w, _LOOK), start)
     x = _nodes(window, LINE)
     height = _finite(jax.vmap(f)(x))
     p = jnp.exp(height - jnp.max(height)) * jnp.asarray(weights(LINE), jnp.float32)
@@ -100,13 +99,17 @@ def line(f: Callable[[Array], Array], at: Array, bounds: Window) -> Line:
 
 def plane(f: Callable[[Array, Array], Array], start: tuple[Window, Window], bounds) -> Plane:
     """Moments of exp f(x, y); ``start`` are windows to look at first, ``bounds`` their limits."""
-    first, second = start
     grid = jax.vmap(jax.vmap(f, (None, 0)), (0, None))
-    for _ in range(_ROUNDS_PLANE):
-        n = _LOOK_PLANE
-        height = _finite(grid(_nodes(first, n), _nodes(second, n)))
-        first = _closer(first, bounds[0], jnp.max(height, axis=1), n)
-        second = _closer(second, bounds[1], jnp.max(height, axis=0), n)
+
+    def look(_, windows: tuple[Window, Window]) -> tuple[Window, Window]:
+        a, b = windows
+        height = _finite(grid(_nodes(a, _LOOK_PLANE), _nodes(b, _LOOK_PLANE)))
+        return (
+            _closer(a, bounds[0], jnp.max(height, axis=1), _LOOK_PLANE),
+            _closer(b, bounds[1], jnp.max(height, axis=0), _LOOK_PLANE),
+        )
+
+    first, second = jax.lax.fori_loop(0, _ROUNDS_PLANE, look, start)
     x, y = _nodes(first, PLANE), _nodes(second, PLANE)
     height = _finite(grid(x, y))
     top = jnp.max(height)

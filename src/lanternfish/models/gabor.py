@@ -6,13 +6,13 @@
     sigma = sqrt(2 ln 2) / (2 pi f) (2^w + 1) / (2^w - 1),
     V   = 4 pi sigma^2 / r (1/2 + e^(-(2 pi f sigma)^2) cos 2 phi),
 
-on pixels from -1 to 1 either way. The parameters are those in which the prior is normal: logarithms
-of gain g, frequency f, aspect ratio r and width w, and logits of phase phi in (0, pi), angle psi in
+on pixels from -1 to 1 either way. The parameters are those in which the prior is normal: logs of
+gain g, frequency f, aspect ratio r and width w, logits of phase phi in (0, pi), angle psi in
 (0, 2 pi) and place x_0, y_0 in (-1, 1); and the bias b.
 
 Statistics: the spike-triggered average less the average of all frames, as an image, and the number
-of spikes; without spikes there is none. Only what the cell sees is drawn: along h the frames' 12,000
-projections, and across it the sum with weights c_t = z_t / sum z - 1 / T that the statistic takes,
+of spikes; without spikes there is none. Only what the cell sees is drawn: along h the projections
+of 12,000 frames, and across it the sum with weights c_t = z_t / sum z - 1 / T that the statistic takes,
 
     sum_t c_t v_t = h/|h| sum_t c_t p_t + sqrt(sum_t c_t^2) (I - h h^T / |h|^2) xi,
 

@@ -2,7 +2,8 @@
 
     dm/dt = q (m_inf(V) - m) / tau(V),      I = q g m (V - E_K),
     m_inf = 1 / (1 + e^(theta_2 - theta_1 V)),
-    tau   = theta_4 / (e^(-(theta_5 u + theta_6 u^2)) + e^(theta_7 u + theta_8 u^2)),  u = V - theta_3,
+    tau   = theta_4 / (e^(-(theta_5 u + theta_6 u^2)) + e^(theta_7 u + theta_8 u^2)),
+    u     = V - theta_3,
 
 with q = 2.3^((37 - 23) / 10) for 37 C. The command voltage of each protocol has noise of 0.5 mV a
 sample; m starts in equilibrium, and steps are exponential Euler on the protocol's grid. The current
@@ -242,8 +243,8 @@ def k_channel(
     """
     if not 0 < dt <= 1 or every < 1 or not noise >= 0 or components < 1 or draws <= components:
         raise ValueError(
-            "Expected dt up to 1 ms, every and components of at least 1, noise of at least 0 mV and "
-            f"more draws than components; got {dt}, {every}, {components}, {noise} and {draws}."
+            "Expected dt up to 1 ms, every and components of at least 1,  noise of 0 mV or more "
+            f"and more draws than components; got {dt}, {every}, {components}, {noise} and {draws}."
         )
     chosen = {"dt": float(dt), "every": int(every), "noise": float(noise)}
     columns = [

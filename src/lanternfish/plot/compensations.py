@@ -1,4 +1,4 @@
-"""What parameters do together: conditional correlations, conditional densities, active directions."""
+"""What parameters do together: conditional correlations and densities, active directions."""
 
 from __future__ import annotations
 

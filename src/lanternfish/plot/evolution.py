@@ -90,7 +90,7 @@ class Film(Protocol):
 
 
 def gif(film: Film, fps: float, dpi: float) -> bytes:
-    """A film as GIF: each frame with a palette of its own, in which rare colours keep their place."""
+    """A film as GIF: each frame has its own palette, in which rare colours keep their place."""
     from PIL import Image
 
     frames = []

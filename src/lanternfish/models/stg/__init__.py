@@ -73,7 +73,7 @@ def stg(
         abandon: whether to give up hopeless simulations early; see ``simulate``.
         integrator: ``"compiled"`` for the CPU, or ``"jax"`` for a GPU; the second gives up none.
         energy: whether to report the energy that each neuron uses, and their sum, as statistics
-            too; with ``integrator="compiled"``.
+            too; with ``integrator="compiled"``. The crab's was not measured: there is no target.
 
     Raises:
         ValueError: if an option does not fit.
@@ -103,7 +103,7 @@ def stg(
         prior=PRIOR,
         simulator=simulator,
         name="stg",
-        targets={"prep_845_082": target(columns)},
+        targets={} if energy else {"prep_845_082": target(columns)},
         traces=partial(_traces, **options),
         about="The pyloric network of Prinz, Bucher & Marder (2004), Nat. Neurosci. 7:1345-1352, "
         "with the prior and the statistics of Gonçalves et al. (2020), eLife 9:e56261.",

@@ -66,8 +66,9 @@ def simulate(
                 E_j = integral sum_i c_i (V - E_i)^2 dt / area.
 
     Returns:
-        x, shape (n, 15 or 18, and 4 more), times in ms, NaN where undefined; and weights, shape (n,): 1 without
-        ``abandon``, with it 0 for rows given up by roulette and 1 or more for survivors.
+        x, shape (n, 15 or 18), or (n, 19 or 22) with energies, times in ms, NaN where undefined;
+        and weights, shape (n,): 1 without ``abandon``, with it 0 for rows given up by roulette and
+        1 or more for survivors.
 
     Raises:
         ValueError: if a shape or an option does not fit.

@@ -7,9 +7,9 @@ Each network is one of 5 model neurons AB/PD, 5 LP and 6 PY, and a value of each
     grid = lf.Sweep(levels=lf.models.stg_network_levels()).points(model.prior)
     lf.simulate(model, 10_000, theta=grid, first=3_000_000, store="prinz2004")
 
-Reference: Nature Neuroscience 7:1345-1352; the model neurons as Gonçalves et al. (2020) publish them.
-The number of synapse values is that of the published total; the values themselves (nS) are quoted
-from memory of its table, and are an argument. The paper draws no noise.
+Reference: Nature Neuroscience 7:1345-1352; model neurons as Gonçalves et al. (2020) publish them.
+The number of synapse values is that of the published total; the values themselves (nS) are not in
+this project's sources: the ones here are a likely reading, and are arguments. No noise is drawn.
 """
 
 from __future__ import annotations

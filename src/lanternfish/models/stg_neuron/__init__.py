@@ -4,13 +4,13 @@
 
 with the eight currents and the calcium of ``stg.equations``, no synapse and no noise.
 
-``"prinz2003"``: all eight maximal conductances, six values each, 6^8 = 1,679,616 neurons; exponential
-Euler at dt = 0.05 ms. Prinz, Billimoria & Marder (2003), J. Neurophysiol. 90:3998.
+``"prinz2003"``: all eight maximal conductances, six values each, 6^8 = 1,679,616 neurons;
+exponential Euler at dt = 0.05 ms. Prinz, Billimoria & Marder (2003), J. Neurophysiol. 90:3998.
 
 ``"goldman2001"``: five of them, the two calcium currents as one in a fixed ratio, H and leak fixed;
-the gates of Liu et al. (1998), see ``liu``. Goldman, Golowasch, Marder & Abbott (2001), J. Neurosci.
-21:5229. That paper's ratio, fixed values and ranges are not in this project's sources: the ones here
-are stated below, and are arguments.
+the gates of Liu et al. (1998), see ``liu``. Goldman, Golowasch, Marder & Abbott (2001),
+J. Neurosci. 21:5229. That paper's ratio, fixed values and ranges are not in this project's
+sources: the ones here are stated below, and are arguments.
 
 Point i of a grid is known without the others, so that any slice of it can be simulated by itself:
 
