@@ -11,7 +11,9 @@ from lanternfish.models.stg.networks import NETWORKS, network_parameters
 from lanternfish.models.stg_neuron import compiled, liu, simulate, stg_neuron, whole
 from lanternfish.models.stg_neuron.firing import FIRING, statistics
 
-BURSTER = np.array([[400.0, 0.0, 8.0, 50.0, 20.0, 50.0, 0.04, 0.0]])  # Prinz et al. (2003), figure 3
+BURSTER = np.array(
+    [[400.0, 0.0, 8.0, 50.0, 20.0, 50.0, 0.04, 0.0]]
+)  # Prinz et al. (2003), figure 3
 STEP_TOLERANCE = 0.02  # mV: dt = 0.0025 ms against 1e-9 relative, below threshold
 FIRST_ORDER = 0.6  # an exponential Euler step half as long halves the error, roughly
 
@@ -130,7 +132,9 @@ def test_classes_are_those_of_the_landscape():
 
 
 def test_statistics_of_a_known_train():
-    times = np.concatenate([700 * k + np.array([0, 15, 32, 50, 71]) for k in range(7)]).astype(float)
+    times = np.concatenate([700 * k + np.array([0, 15, 32, 50, 71]) for k in range(7)]).astype(
+        float
+    )
     x = np.empty(7)
     statistics(times, 5_000.0, x)
     np.testing.assert_allclose(x[[1, 3, 4, 5, 6]], [7.0, 700.0, 71.0, 71 / 700, 5.0])

@@ -151,9 +151,10 @@ def response(theta, seed, commands, noise, dt, every, out):
             counter += samples
             m = m_inf[0]
             for t in range(samples):
+                value = F(Q * G_MAX) * m * (V[t] - F(E_K))
+                largest = max(largest, abs(value))
                 if t % every == 0:
-                    out[at] = F(Q * G_MAX) * m * (V[t] - F(E_K))
-                    largest = max(largest, abs(out[at]))
+                    out[at] = value
                     at += 1
                 m = m_inf[t] + (m - m_inf[t]) * keep[t]
         if largest > 0:
@@ -219,10 +220,9 @@ def simulate(
     """Coefficients of n channels, (n, 5 (components + 1)); row i is of theta[i] and seeds[i]."""
     solved = basis(dt, every, noise, components, draws)
     found = responses(theta, seeds, noise=noise, dt=dt, every=every)
-    pieces = zip(spans(dt, every), solved, strict=True)
-    return np.concatenate(
-        [found[:, span].astype(np.float64) @ matrix.T for span, matrix in pieces], axis=1
-    )
+    pieces = list(zip(spans(dt, every), solved, strict=True))
+    rows = found.astype(np.float64)  # one after the other, so that none feels how many there are
+    return np.array([np.concatenate([m @ row[span] for span, m in pieces]) for row in rows])
 
 
 def k_channel(
