@@ -1,4 +1,4 @@
-"""More closed forms: a ring with ripples, a truncated normal, and posteriors that lack something."""
+"""More closed forms: a ring with ripples, a truncated normal, posteriors that lack something."""
 
 from dataclasses import dataclass
 

@@ -176,9 +176,9 @@ def test_ends_that_cannot_be_found(seed):
     prior = around_prior()
     samples = lf.Table(np.arange(8.0).reshape(4, 2), prior.columns)
     x = lf.Table(np.array([[0.0], [10.0], [20.0], [np.nan]]), ("p",))
-    with pytest.raises(ValueError, match="raise the tolerance to 1.22"):
+    with pytest.raises(ValueError, match=r"raise the tolerance to 1\.22"):
         ends(samples, x, tolerance=0.5)
-    with pytest.raises(ValueError, match="Expected two samples within 0.5 scales of the target"):
+    with pytest.raises(ValueError, match=r"Expected two samples within 0\.5 scales of the target"):
         ends(samples, x, tolerance=0.5, target=lf.Observation(p=500.0))
     with pytest.raises(ValueError, match="at least two samples with finite statistics"):
         ends(samples[2:], x[2:])

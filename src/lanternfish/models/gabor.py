@@ -12,7 +12,8 @@ gain g, frequency f, aspect ratio r and width w, logits of phase phi in (0, pi),
 
 Statistics: the spike-triggered average less the average of all frames, as an image, and the number
 of spikes; without spikes there is none. Only what the cell sees is drawn: along h the projections
-of 12,000 frames, and across it the sum with weights c_t = z_t / sum z - 1 / T that the statistic takes,
+of all frames, and across it the sum with the weights c_t = z_t / sum z - 1 / T that the statistic
+takes,
 
     sum_t c_t v_t = h/|h| sum_t c_t p_t + sqrt(sum_t c_t^2) (I - h h^T / |h|^2) xi,
 

@@ -15,7 +15,7 @@ from lanternfish.core import Folder, Prior, Table, Traces
 from lanternfish.plot import style
 from lanternfish.plot.evolution import FORMATS, gif, mp4
 
-_TALL = 0.13  # inches for each parameter
+_TALL = 0.16  # inches for each parameter
 
 
 class Curve(Protocol):
