@@ -47,7 +47,8 @@ def test_path(parts):
 def test_film_of_a_path(parts, tmp_path):
     prior, _, walk = parts
     file = plot.animate_path(walk, tmp_path / "path.gif", prior=prior, dpi=40)
-    assert Image.open(file).n_frames == M
+    with Image.open(file) as film:
+        assert film.n_frames == M
     with pytest.raises(ValueError, match=r"\.gif or \.mp4"):
         plot.animate_path(walk, tmp_path / "path.png", prior=prior)
     silent = SimpleNamespace(**{**vars(walk), "traces": None})
