@@ -214,6 +214,7 @@ def resume(run: RunFolder, workers: Workers = None, debug: Debug = False) -> Non
 
 
 @command
+<<<<<<< HEAD
 def beside(
     study: Annotated[
         Path, typer.Argument(help="Study file (TOML).", metavar="STUDY.toml", show_default=False)
@@ -259,13 +260,59 @@ def beside(
 
 @command
 def report(run: RunFolder, debug: Debug = False) -> None:
+=======
+def check(
+    run: RunFolder,
+    simulations: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Extra simulations that checks may take.")
+    ] = 1_000,
+    seed: Annotated[int, typer.Option(min=0, metavar="SEED", help="Of the checks.")] = 0,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.py:NAME", help="Model of a run begun from Python.", show_default=False
+        ),
+    ] = None,
+    workers: Workers = None,
+    debug: Debug = False,
+) -> None:
+    """Ask whether a run can be trusted, and say in words what was found.
+
+    Calibration, coverage, a classifier at the observation, prediction in units of noise, whether
+    the model can do what was measured at all, and more: every check that is valid for the run. What
+    is found is kept in the run, its report says so first, and figures/checks.png shows it.
+
+    Examples:
+
+      lanternfish check runs/crab
+      lanternfish check runs/crab --simulations 4000
+    """
+    with ending(debug):
+        from lanternfish.cli.check import check_folder
+
+        load_science()
+        check_folder(run, simulations, seed, model, workers)
+
+
+@command
+def report(
+    run: RunFolder,
+    html: Annotated[
+        bool, typer.Option("--html", help="Also write RUN/report.html, to look around in.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+>>>>>>> trust
     """Say in plain words what a run found, and how good it is.
 
-    Prints the report, and writes it to RUN/report.md with all parameters.
+    Prints the report, and writes it to RUN/report.md with all parameters. With --html, one file for
+    a browser, with nothing to fetch: choose a point of the pair plot and see its trace beside the
+    data.
 
     Examples:
 
       lanternfish report runs/crab
+      lanternfish report runs/crab --html
     """
     with ending(debug):
         from lanternfish.cli.conduct import SAMPLES, load
@@ -274,7 +321,12 @@ def report(run: RunFolder, debug: Debug = False) -> None:
 
         load_science()
         found = load(run)
-        publish(found, run, posterior_samples(found, SAMPLES))
+        samples = posterior_samples(found, SAMPLES)
+        if html:
+            from lanternfish.cli.report_html import publish_html
+
+            publish_html(found, run, samples)
+        publish(found, run, samples)
 
 
 @command

@@ -26,6 +26,7 @@ ZOO = {
     "k_channel": "a potassium channel under five voltage clamps, by principal components",
     "gabor": "a receptive field, from the image that triggers its spikes",
     "linear_2d": "two linear units, and how fast they grow and turn: the smallest oscillator",
+    "ln_filter": "a neuron's filter over time, ten parameters; its posterior is known exactly",
     "stg_subcircuit": "five neurons of the stomatogastric ganglion, two rhythms that meet in a hub",
     "v1": "stochastic network of four cell types of visual cortex, and the noise that drives it",
     "superior_colliculus": "rapid task switching between Pro and Anti, with inactivation",

@@ -6,6 +6,7 @@ from lanternfish.models.gaussian_rnn import gaussian_rnn
 from lanternfish.models.hodgkin_huxley import hodgkin_huxley
 from lanternfish.models.k_channel import k_channel
 from lanternfish.models.linear_2d import linear_2d
+from lanternfish.models.ln_filter import ln_filter
 from lanternfish.models.stg import stg
 from lanternfish.models.stg.behaviour import pyloric
 from lanternfish.models.stg.networks import stg_network_levels, stg_networks
@@ -22,6 +23,7 @@ __all__ = [
     "hodgkin_huxley",
     "k_channel",
     "linear_2d",
+    "ln_filter",
     "pyloric",
     "stg",
     "stg_network_levels",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lanternfish.plot.behaviour import classes, importance
     from lanternfish.plot.besides import beside
+    from lanternfish.plot.checks import checks
     from lanternfish.plot.comparisons import comparison
     from lanternfish.plot.compensations import active_subspace, compensation, conditionals, modes
     from lanternfish.plot.constraints import optimisation
@@ -36,6 +37,7 @@ __all__ = [
     "animate_path",
     "beside",
     "calibration",
+    "checks",
     "classes",
     "comparison",
     "compensation",
@@ -62,6 +64,7 @@ _HOMES = {
     "beside": "besides",
     "animate_path": "paths",
     "calibration": "ranks",
+    "checks": "checks",
     "classes": "behaviour",
     "comparison": "comparisons",
     "compensation": "compensations",
