@@ -214,7 +214,6 @@ def resume(run: RunFolder, workers: Workers = None, debug: Debug = False) -> Non
 
 
 @command
-<<<<<<< HEAD
 def beside(
     study: Annotated[
         Path, typer.Argument(help="Study file (TOML).", metavar="STUDY.toml", show_default=False)
@@ -259,8 +258,6 @@ def beside(
 
 
 @command
-def report(run: RunFolder, debug: Debug = False) -> None:
-=======
 def check(
     run: RunFolder,
     simulations: Annotated[
@@ -302,7 +299,6 @@ def report(
     ] = False,
     debug: Debug = False,
 ) -> None:
->>>>>>> trust
     """Say in plain words what a run found, and how good it is.
 
     Prints the report, and writes it to RUN/report.md with all parameters. With --html, one file for
