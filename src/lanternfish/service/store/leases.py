@@ -125,6 +125,7 @@ def heartbeat(
     lease: float = LEASE,
     pid: int | None = None,
     environment: str | None = None,
+    surroundings: dict | None = None,
     memory: int | None = None,
     cpu_seconds: float | None = None,
 ) -> State:
@@ -136,7 +137,7 @@ def heartbeat(
         LeaseLostError: another attempt has taken over, or the job has ended.
     """
     j, a = t.jobs.c, t.attempts.c
-    known = {"pid": pid, "environment": environment}
+    known = {"pid": pid, "environment": environment, "surroundings": surroundings}
     known |= {"peak_memory": memory, "cpu_seconds": cpu_seconds}
     with store.write() as tx:
         state = tx.execute(
@@ -214,6 +215,18 @@ def cancel(store: Store, job: str, who: str) -> State:
         data = {"state": fate.state, "reason": fate.reason, "ended_by": who}
         _write_events(tx, [(row.group_id, _event(job, data, now))])
     return fate.state
+
+
+def work_waits(store: Store, analyses: tuple[str, ...] | None = None) -> bool:
+    """Whether `claim` may find something: a waiting job, or a lease that ran out. Only reads."""
+    j, a = t.jobs.c, t.attempts.c
+    with store.read() as tx:
+        now = store.now(tx)
+        waits = sa.select(j.id).where(j.state == State.QUEUED.value, j.not_before <= now)
+        if analyses is not None:
+            waits = waits.where(j.analysis.in_(analyses))
+        lost = sa.select(a.id).where(a.outcome.is_(None), a.leased_until < now)
+        return bool(tx.execute(waits.limit(1)).first() or tx.execute(lost.limit(1)).first())
 
 
 def expire(store: Store) -> int:
