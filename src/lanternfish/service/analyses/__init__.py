@@ -7,9 +7,9 @@ An analysis is a Python package with an entry point of the group `lanternfish.an
 
     analysis = Analysis(name="histogram", version="1", title="...", settings=Settings, run=run, ...)
 
-For a server: `catalogue()` gives a `Manifest` (plain JSON) of each, `check_settings` compares values
-with a manifest's schema, `check_request` asks the analysis itself. Both run strangers' code in a
-child process, never in the server. For a developer: `Analysis`, `Input`, `Output`, `Demo`,
+For a server: `catalogue()` gives a `Manifest` (plain JSON) of each, `check_settings` compares
+values with a manifest's schema, `check_request` asks the analysis itself. Both run strangers' code
+in a child process, never in the server. For a developer: `Analysis`, `Input`, `Output`, `Demo`,
 `Problem`, and the `Job` that `run` is given. For the command line: `run_here` and `conform`.
 """
 

@@ -78,6 +78,7 @@ from lanternfish.service.store.events import (
     log_from,
 )
 from lanternfish.service.store.leases import (
+    LEASE,
     Outcome,
     Result,
     cancel,
@@ -132,6 +133,7 @@ from lanternfish.service.store.people import (
 from lanternfish.service.store.submission import Input, Submission, submit, submit_all
 
 __all__ = [
+    "LEASE",
     "Blobs",
     "ConflictError",
     "ExpiredError",

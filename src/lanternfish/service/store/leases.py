@@ -6,7 +6,7 @@ the same transaction. Only the holder of the current fencing token may move a li
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import sqlalchemy as sa
@@ -308,6 +308,7 @@ def _lock(tx: Connection, job: str, token: int) -> sa.Row:
 def _end(
     tx: Connection, now: float, job: str, token: int, outcome: Outcome
 ) -> list[tuple[str, dict]]:
+    outcome = replace(outcome, reason=outcome.reason.replace("\x00", ""))
     row = _lock(tx, job, token)
     if outcome.state == "retry":
         fate = after_retry(row.state, row.attempts, row.max_attempts, outcome.reason)
