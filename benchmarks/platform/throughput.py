@@ -35,12 +35,12 @@ def submit(url: str | None, folder: Path, jobs: int) -> tuple[str, float]:
     return group.id, seconds
 
 
-def serve(url, folder, name, start, until, count) -> None:
+def serve(url, folder, name, start, seconds, count) -> None:
     """A worker: finish and claim, until the time is over."""
     db = store.open(url, folder)
-    start.wait()
-    ended, done = None, 0
-    while time.monotonic() < until.value:
+    start.wait(120)
+    ended, done, end = None, 0, time.monotonic() + seconds
+    while time.monotonic() < end:
         job = store.turn(db, name, ended)
         if job is None:
             break
@@ -55,8 +55,8 @@ def serve(url, folder, name, start, until, count) -> None:
 def read(url, folder, group, start, until, waits) -> None:
     """A reader: what a page of jobs asks for."""
     db = store.open(url, folder)
-    start.wait()
-    while time.monotonic() < until.value or not waits:
+    start.wait(120)
+    while not until.value or not waits:
         began = time.perf_counter()
         page = store.jobs_of(db, group, limit=50)
         store.counts_of(db, group)
@@ -71,24 +71,22 @@ def measure(url: str | None, folder: Path, jobs: int, workers: int, seconds: flo
     group, submitting = submit(url, folder, jobs)
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager:
-        start, waits = context.Event(), manager.list()
-        until = context.Value("d", 0.0)
+        start, waits = context.Barrier(workers + 2), manager.list()
+        until = context.Value("i", 0)
         counts = [context.Value("i", 0) for _ in range(workers)]
         crew = [
-            context.Process(target=serve, args=(url, folder, f"w{n}", start, until, counts[n]))
+            context.Process(target=serve, args=(url, folder, f"w{n}", start, seconds, counts[n]))
             for n in range(workers)
         ]
         crew.append(context.Process(target=read, args=(url, folder, group, start, until, waits)))
         for each in crew:
             each.start()
-        time.sleep(5.0)  # all have imported and connected
-        until.value = time.monotonic() + seconds
+        start.wait(120)  # all have imported and connected
         began = time.monotonic()
-        start.set()
         for each in crew[:-1]:
             each.join()
-        took = min(time.monotonic() - began, seconds)
-        until.value = 0.0
+        took = time.monotonic() - began
+        until.value = 1
         crew[-1].join()
         waited = sorted(waits)
     done = sum(each.value for each in counts)

@@ -159,7 +159,7 @@ def _sqlite(url: sa.URL) -> Engine:
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
-            "wal_autocheckpoint=4000",
+            "wal_autocheckpoint=1000",
             f"busy_timeout={int(PATIENCE * 1000)}",
         ):
             raw.execute(f"PRAGMA {pragma}")

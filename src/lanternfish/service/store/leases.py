@@ -28,6 +28,7 @@ from lanternfish.service.store.database import Store
 from lanternfish.service.store.errors import ConflictError, LeaseLostError, NotFoundError
 from lanternfish.service.store.events import add_events
 from lanternfish.service.store.identity import new_id
+from lanternfish.service.store.journal import Journal
 
 LEASE = 30.0  # seconds
 
@@ -91,10 +92,12 @@ def turn(
     """
     with store.write() as tx:
         now = store.now(tx)
-        events: list[tuple[str, dict]] = []
+        journal = Journal(tx, now)
         if ended is not None:
-            events += _end(tx, now, *ended)
-        events += _expire(tx, now)
+            _end(journal, *ended)
+        _expire(journal)
+        if not store.is_sqlite:
+            tx.execute(sql.IN_ORDER)
         row = tx.execute(sql.next_job(analyses), {"now": now}).first()
         if row is not None:
             tx.execute(
@@ -109,8 +112,8 @@ def turn(
                 },
             )
             data = {"state": State.RUNNING, "token": row.token, "worker": worker}
-            events.append((row.group_id, _event(row.id, data, now)))
-        _write_events(tx, events)
+            journal.state(row.group_id, row.id, data)
+        journal.write()
     return row
 
 
@@ -172,9 +175,10 @@ def finish(store: Store, job: str, token: int, outcome: Outcome) -> State:
         LeaseLostError: `token` is not that of the job's current attempt. Nothing is written.
     """
     with store.write() as tx:
-        events = _end(tx, store.now(tx), job, token, outcome)
-        _write_events(tx, events)
-    return State(events[-1][1]["data"]["state"])
+        journal = Journal(tx, store.now(tx))
+        state = _end(journal, job, token, outcome)
+        journal.write()
+    return state
 
 
 def cancel(store: Store, job: str, who: str) -> State:
@@ -186,7 +190,7 @@ def cancel(store: Store, job: str, who: str) -> State:
         NotFoundError: there is no such job.
     """
     with store.write() as tx:
-        now = store.now(tx)
+        journal = Journal(tx, store.now(tx))
         row = tx.execute(sa.select(t.jobs).where(t.jobs.c.id == job).with_for_update()).first()
         if row is None:
             raise NotFoundError(f"Expected the id of a job; got {job}.")
@@ -194,15 +198,18 @@ def cancel(store: Store, job: str, who: str) -> State:
             return State(row.state)
         fate = cancelled(row.state, who)
         if fate.state is State.CANCELLED:
-            _settle(tx, row, fate, now, 0)
+            _settle(journal, row, fate, 0)
         else:
             tx.execute(
                 t.jobs.update()
                 .where(t.jobs.c.id == job)
-                .values(state=fate.state, reason=fate.reason, ended_by=who, cancel_asked=now)
+                .values(
+                    state=fate.state, reason=fate.reason, ended_by=who, cancel_asked=journal.now
+                )
             )
         data = {"state": fate.state, "reason": fate.reason, "ended_by": who}
-        _write_events(tx, [(row.group_id, _event(job, data, now))])
+        journal.state(row.group_id, job, data)
+        journal.write()
     return fate.state
 
 
@@ -221,9 +228,10 @@ def work_waits(store: Store, analyses: tuple[str, ...] | None = None) -> bool:
 def expire(store: Store) -> int:
     """Settle leases that ran out; returns how many. Workers do it too, whenever they claim."""
     with store.write() as tx:
-        events = _expire(tx, store.now(tx))
-        _write_events(tx, events)
-    return len(events)
+        journal = Journal(tx, store.now(tx))
+        _expire(journal)
+        journal.write()
+    return len(journal.events)
 
 
 def force_fail(store: Store, job: str, reason: str, who: str) -> State:
@@ -233,14 +241,15 @@ def force_fail(store: Store, job: str, reason: str, who: str) -> State:
         ConflictError: the job is not waiting.
     """
     with store.write() as tx:
-        now = store.now(tx)
+        journal = Journal(tx, store.now(tx))
         row = tx.execute(sa.select(t.jobs).where(t.jobs.c.id == job).with_for_update()).first()
         if row is None or row.state != State.QUEUED:
             raise ConflictError(f"Expected a job that waits; got {job}.")
         fate = Fate(State.FAILED, reason, who)
-        _settle(tx, row, fate, now, 0)
+        _settle(journal, row, fate, 0)
         data = {"state": fate.state, "reason": reason, "ended_by": who}
-        _write_events(tx, [(row.group_id, _event(job, data, now))])
+        journal.state(row.group_id, job, data)
+        journal.write()
     return fate.state
 
 
@@ -253,9 +262,8 @@ def _lock(tx: Connection, job: str, token: int) -> sa.Row:
     return row
 
 
-def _end(
-    tx: Connection, now: float, job: str, token: int, outcome: Outcome
-) -> list[tuple[str, dict]]:
+def _end(journal: Journal, job: str, token: int, outcome: Outcome) -> State:
+    tx, now = journal.tx, journal.now
     outcome = replace(outcome, reason=outcome.reason.replace("\x00", ""))
     row = _lock(tx, job, token)
     if outcome.state == "retry":
@@ -275,14 +283,15 @@ def _end(
             "cpu": outcome.cpu_seconds,
         },
     )
-    _move(tx, row, fate, now, outcome.delay, outcome.cpu_seconds)
+    _move(journal, row, fate, outcome.delay, outcome.cpu_seconds)
     data = {"state": fate.state, "token": token}
     data |= {"reason": fate.reason} if fate.reason else {}
-    return [(row.group_id, _event(job, data, now))]
+    journal.state(row.group_id, job, data)
+    return fate.state
 
 
-def _expire(tx: Connection, now: float) -> list[tuple[str, dict]]:
-    events = []
+def _expire(journal: Journal) -> None:
+    tx, now = journal.tx, journal.now
     for each in tx.execute(sql.LOST, {"now": now}).all():
         held = {"job_": each.job_id, "token_": each.token}
         row = tx.execute(sql.HOLDER_IF_FREE, held).first()
@@ -292,44 +301,33 @@ def _expire(tx: Connection, now: float) -> list[tuple[str, dict]]:
         if still is None:  # a heartbeat has come between
             continue
         fate = after_loss(row.state, row.attempts, row.max_attempts, each.worker_id)
-        _move(tx, row, fate, now, 0.0, still.cpu_seconds or 0.0)
+        _move(journal, row, fate, 0.0, still.cpu_seconds or 0.0)
         data = {"state": fate.state, "reason": fate.reason, "token": each.token}
-        events.append((row.group_id, _event(row.id, data, now)))
-    return events
+        journal.state(row.group_id, row.id, data)
 
 
-def _move(
-    tx: Connection, row: sa.Row, fate: Fate, now: float, delay: float, seconds: float
-) -> None:
+def _move(journal: Journal, row: sa.Row, fate: Fate, delay: float, seconds: float) -> None:
     """Requeue or end a job whose attempt used `seconds` of CPU."""
     if fate.state in ENDED:
-        _settle(tx, row, fate, now, cost(seconds))
+        _settle(journal, row, fate, cost(seconds))
         return
-    tx.execute(
+    later = journal.now + delay
+    journal.tx.execute(
         sql.AGAIN,
-        {"job_": row.id, "why": fate.reason, "later": now + delay, "used": cost(seconds)},
+        {"job_": row.id, "why": fate.reason, "later": later, "used": cost(seconds)},
     )
 
 
-def _settle(tx: Connection, row: sa.Row, fate: Fate, now: float, used: int) -> None:
+def _settle(journal: Journal, row: sa.Row, fate: Fate, used: int) -> None:
     """End a job, and turn what it reserved into what it pays and what is given back."""
     paid, back = settle(row.reserved, row.spent + used)
     reason = fate.reason or (row.reason if fate.state is not State.SUCCEEDED else None)
     if fate.state is State.CANCELLED and row.state == State.CANCELLING and row.reason:
         reason = row.reason
     who = row.ended_by if row.state == State.CANCELLING else fate.ended_by
-    about = {"to": str(fate.state), "why": reason, "who": who, "now": now}
-    tx.execute(sql.END, {"job_": row.id, "used": row.spent + used, **about})
-    if row.reserved:
-        tx.execute(sql.PAY, {"group_": row.group_id, "held": row.reserved, "paid": paid})
-        about = {"group_id": row.group_id, "job_id": row.id, "time": now}
-        tx.execute(
-            sql.CHARGE,
-            [
-                {**about, "kind": "pay", "amount": paid},
-                {**about, "kind": "release", "amount": back},
-            ],
-        )
+    about = {"to": str(fate.state), "why": reason, "who": who, "now": journal.now}
+    journal.tx.execute(sql.END, {"job_": row.id, "used": row.spent + used, **about})
+    journal.pay(row, paid, back)
 
 
 def _results(tx: Connection, job: str, token: int, now: float, results) -> None:
@@ -341,12 +339,3 @@ def _results(tx: Connection, job: str, token: int, now: float, results) -> None:
         if not tx.execute(sql.ARTIFACT_AGAIN, again).rowcount:
             made = {"id": new_id(), "job_id": job, "path": result.path, "created": now}
             tx.execute(sql.ARTIFACT, {**made, **values})
-
-
-def _event(job: str, data: dict, now: float) -> dict:
-    return {"job_id": job, "kind": "state", "data": data, "time": now}
-
-
-def _write_events(tx: Connection, events: list[tuple[str, dict]]) -> None:
-    for group in sorted({group for group, _ in events}):
-        add_events(tx, group, [row for each, row in events if each == group])

@@ -106,6 +106,10 @@ ARTIFACT_AGAIN = (
     )
 )
 
+IN_ORDER = sa.text("SET LOCAL enable_sort = off")
+"""PostgreSQL walks the queue's index to the first job that may start, whatever it believes of the
+number of jobs; until it has counted them anew it would read and sort all of them, at each claim."""
+
 
 @lru_cache(maxsize=8)
 def next_job(analyses: tuple[str, ...] | None) -> sa.Update:
