@@ -295,6 +295,6 @@ def _conduct(study: Study) -> None:
     conduct(study, study.out)
 
 
-for _each in (platform.worker,):
+for _each in platform.COMMANDS:
     command(_each)
 app.add_typer(analysis.app, name="analysis")
