@@ -59,11 +59,12 @@ class Ledger(RuleBasedStateMachine):
             store.cancel(self.opened, job, "the test")
 
     def others(self):
-        """Waiting jobs of examples before."""
+        """Jobs of examples before that may still be claimed, now or when their lease runs out."""
         found = []
         for group in store.list_groups(self.opened):
             if group.id != self.group:
-                found += [j.id for j in store.jobs_of(self.opened, group.id, states=("queued",))]
+                live = store.jobs_of(self.opened, group.id, states=("queued", "running"))
+                found += [job.id for job in live]
         return found
 
     @rule(reserve=st.integers(0, 40_000), key=st.sampled_from([None, "a", "b"]))

@@ -23,8 +23,8 @@ def fill(db, group, user, folder, jobs=3):
     """Finished jobs with a result each; their ids."""
     made = []
     for n in range(jobs):
-        job = store.submit(db, Submission(group, user, "x", "1", {}, seed=n))
-        store.claim(db, "w")
+        store.submit(db, Submission(group, user, "x", "1", {}, seed=n))
+        job = store.claim(db, "w")
         sha256, size = put(db, folder, b"result %d" % n)
         outcome = Outcome("succeeded", results=(Result("out.csv", size, sha256),))
         store.finish(db, job.id, 1, outcome)

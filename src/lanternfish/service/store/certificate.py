@@ -150,10 +150,10 @@ class _Crate:
         settings = [self._setting(name, value) for name, value in self.found["settings"].items()]
         settings.append(self._setting("seed", self.found["seed"]))
         outputs = [self._output(each) for each in self.found["outputs"]]
-        self._text("certificate.json", json.dumps(self.found, indent=2), "Certificate")
+        self._text("certificate.json", json.dumps(self.found, indent=2), {"name": "Certificate"})
         self._file("log.txt", self._log(), {"name": "Log", "encodingFormat": "text/plain"})
         if lock is not None:
-            self._text("environment/requirements.txt", lock, "Lock of the environment")
+            self._text("environment/requirements.txt", lock, {"name": "Lock of the environment"})
         action = self._action(workflow, [each for each in inputs if each] + settings, outputs)
         crate.root_dataset["mentions"] = [action]
         crate.write_zip(path)
@@ -167,15 +167,13 @@ class _Crate:
 
     def _workflow(self, sources: Sequence[dict[str, str]]):
         analysis = self.found["analysis"]
-        main = None
-        for each in sources:
-            file = self._text(f"code/{each['path']}", each["text"], each["path"], "text/x-python")
-            main = main or file
-        if main is None:
-            text = f"{analysis['name']} {analysis['version']}\n"
-            main = self._text("code/analysis.txt", text, analysis["name"])
-        main["@type"] = ["File", "SoftwareSourceCode", "ComputationalWorkflow"]
-        main["name"], main["version"] = analysis["name"], analysis["version"]
+        text = f"{analysis['name']} {analysis['version']}\n"
+        files = list(sources) or [{"path": "analysis.txt", "text": text}]
+        about = {"@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow"]}
+        about |= {"name": analysis["name"], "version": analysis["version"]}
+        main = self._text(f"code/{files[0]['path']}", files[0]["text"], about)
+        for each in files[1:]:
+            self._text(f"code/{each['path']}", each["text"], {"name": each["path"]})
         main["programmingLanguage"] = self._entity(
             "https://www.python.org",
             {"@type": "ComputerLanguage", "name": "Python", "url": "https://www.python.org"},
@@ -229,19 +227,16 @@ class _Crate:
     def _entity(self, name: str, about: dict):
         from rocrate.model.contextentity import ContextEntity
 
-        entity = ContextEntity(self.crate, name, properties={"@type": about["@type"]})
-        for key, value in about.items():
-            entity[key] = value
-        return self.crate.add(entity)
+        return self.crate.add(ContextEntity(self.crate, name, properties=about))
 
     def _file(self, path: str, source: Path, about: dict):
         about = {**about, "contentSize": str(source.stat().st_size)}
         return self.crate.add_file(source, path, properties=about)
 
-    def _text(self, path: str, text: str, name: str, kind: str | None = None):
+    def _text(self, path: str, text: str, about: dict):
         place = self.folder / hashlib.sha256(path.encode()).hexdigest()
         place.write_text(text, encoding="utf-8")
-        return self._file(path, place, {"name": name, **({"encodingFormat": kind} if kind else {})})
+        return self._file(path, place, about)
 
     def _log(self) -> Path:
         place = self.folder / "log.txt"
