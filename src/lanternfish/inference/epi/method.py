@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import ClassVar
 
 import jax
@@ -27,7 +28,7 @@ import jax.random as jr
 import numpy as np
 
 from lanternfish import flows
-from lanternfish.core import EmergentProperty, JaxSimulator, Simulations
+from lanternfish.core import EmergentProperty, JaxSimulator, PropertyRange, Simulations
 from lanternfish.core.seeds import stream
 from lanternfish.inference.epi import training
 from lanternfish.inference.epi.convergence import Tolerance
@@ -116,14 +117,8 @@ class EPI:
         push = self.push or flows.push_for(len(study.model.prior))
         search = _Search(self, study, problem, pilot, push, span)
         best, state, curves = search.run()
-        posterior = EPIPosterior(
-            prior=study.model.prior,
-            statistics=study.model.statistics,
-            target=study.target.middle if span.dim else study.target,
-            range=study.target if span.dim else None,
-            flow=search.density(state, best),
-            push=push,
-            base=self.base,
+        posterior = replace(
+            self.posterior(study, push, search.density(state, best)),
             converged=best.passed,
             entropy=best.certificate.entropy,
         )
@@ -139,6 +134,19 @@ class EPI:
         checks = {"convergence": best.convergence, "entropy": best.certificate.as_plain()}
         return Fitted(posterior, simulations, history, checks)
 
+    def posterior(self, study: Study, push, density: flows.Pushforward) -> EPIPosterior:
+        """A density as the posterior of a study, of which nothing is proven yet."""
+        ranged = study.target if isinstance(study.target, PropertyRange) else None
+        return EPIPosterior(
+            prior=study.model.prior,
+            statistics=study.model.statistics,
+            target=study.target if ranged is None else ranged.middle,
+            flow=density,
+            push=push,
+            base=self.base,
+            range=ranged,
+        )
+
 
 class _Search:
     """Training of all members, and judgements until one is proven or nothing more helps."""
@@ -149,6 +157,7 @@ class _Search:
         self, method: EPI, study: Study, problem: Problem, pilot: Pilot, push, span: Span
     ) -> None:
         self.method, self.study, self.problem, self.pilot = method, study, problem, pilot
+        self.push = push
         seeds = [stream(study.seed, f"member {i}") for i in range(method.members)]
         dim = len(study.model.prior)
         built = [flows.pushforward(seed, push, dim, span.dim) for seed in seeds]
@@ -233,4 +242,10 @@ class _Search:
         share = step / (step + loop.polish) if began < 0 else (step - began) / loop.polish
         doing = "polishing" if began >= 0 else f"{min(last['length']):.2f} from the property"
         text = f"step {step}, entropy {max(last['entropy']):.2f}, {doing}"
-        self.study.tell(Progress(_STAGE, min(share, 1.0), None, text))
+        values = {
+            "entropy": float(max(last["entropy"])),
+            "distance_from_property": float(min(last["length"])),
+        }
+        density = self.fixed.density(state.average[0])
+        now = partial(self.method.posterior, self.study, self.push, density)
+        self.study.tell(Progress(_STAGE, min(share, 1.0), None, text, values, now))
