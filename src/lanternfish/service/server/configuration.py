@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,6 +30,7 @@ class Configuration:
         upload_days: days that an unfinished upload is kept.
         session_days: days that somebody stays signed in.
         local_data: folders of this machine whose files may be used in place, without an upload.
+        names: other host names that requests may carry, as that of a health check.
         sign_in_tries: failures within `sign_in_minutes` after which sign-in waits.
     """
 
@@ -48,7 +49,7 @@ class Configuration:
     local_data: tuple[Path, ...] = ()
     sign_in_tries: int = 10
     sign_in_minutes: float = 15.0
-    extra: dict[str, Any] = field(default_factory=dict, compare=False)
+    names: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -71,7 +72,7 @@ class Configuration:
         names = {urlsplit(self.url).hostname or ""}
         if self.personal:
             names |= {"127.0.0.1", "localhost", "::1"}
-        return frozenset(names | set(self.extra.get("hosts", ())))
+        return frozenset(names | set(self.names))
 
 
 def default_folder() -> Path:
@@ -86,7 +87,7 @@ def read_configuration(path: Path) -> Configuration:
         table = tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"Expected TOML in {path}: {error}.") from None
-    known = {each.name: each for each in fields(Configuration) if each.name != "extra"}
+    known = {each.name: each for each in fields(Configuration)}
     unknown = sorted(set(table) - set(known))
     if unknown:
         raise ValueError(

@@ -210,6 +210,40 @@ def _count_in_words(schema: Schema) -> list[str]:
     return [f"{least} values or more"] * bool(least) + [f"at most {most} values"] * bool(most)
 
 
+def at(root: Schema, pointer: str) -> dict[str, Any] | None:
+    """The schema of a setting by its JSON pointer; None where a union or list is in between."""
+    schema = resolve(root, root)
+    for part in pointer.split("/")[1:]:
+        sub = schema.get("properties", {}).get(part.replace("~1", "/").replace("~0", "~"))
+        if sub is None:
+            return None
+        schema = resolve(root, sub)
+    return schema if pointer else None
+
+
+_KINDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "text": "text",
+    "long": "text",
+    "switch": "yes or no",
+    "numbers": "a list of numbers",
+    "texts": "a list of texts",
+}
+
+
+def wanted_in_words(root: Schema, schema: Schema) -> str:
+    """What a setting takes, as "a whole number, 100 or more"; "" where words do not suffice."""
+    kind, inner, nullable = kind_of(root, schema)
+    if kind == "choice":
+        return "one of " + ", ".join(str(each) for each in inner.get("enum", [inner.get("const")]))
+    if kind not in _KINDS or "pattern" in inner:
+        return ""
+    limits = limits_in_words(inner)
+    unit = f" {inner['unit']}" if inner.get("unit") and limits else ""
+    return _KINDS[kind] + (f", {limits}{unit}" if limits else "") + (" (or none)" if nullable else "")
+
+
 def _plain(number: Any) -> str:
     return f"{number:,}" if isinstance(number, int) and abs(number) >= 10_000 else f"{number}"
 

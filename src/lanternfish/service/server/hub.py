@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from starlette.concurrency import run_in_threadpool
 
 from lanternfish.service.jobs import ENDED
-from lanternfish.service.store import Store, pages
+from lanternfish.service.store import Store, find_job, pages
 from lanternfish.service.store.events import events_after, last_event, log_from
 
 PERIOD = 0.15  # seconds between looks
@@ -120,17 +120,26 @@ class Hub:
         try:
             yield b"retry: 1000\n\n"
             position = since
+            over = kind == "job" and await run_in_threadpool(self._over, key)
             async for news in self._caught_up(topic, position):
                 yield news.body
                 position = news.to
                 if news.ended:
                     return
+            if over:  # and the watcher had seen its end before
+                yield message("end", {"state": over}, position)
+                return
             async for body in self._live(topic, watcher, position):
                 yield body
         finally:
             topic.watchers.discard(watcher)
             if not topic.watchers:
                 self.topics.pop((kind, key), None)
+
+    def _over(self, job: str) -> str:
+        """The state of a job that has ended."""
+        row = find_job(self.store, job)
+        return row.state if row is not None and row.state in ENDED else ""
 
     async def _caught_up(self, topic: _Topic, position: Position) -> AsyncIterator[News]:
         """What happened before now, read for this watcher alone."""

@@ -47,10 +47,12 @@ def group_of_batch(store: Store, batch: str) -> str | None:
         return tx.execute(sa.select(j.group_id).where(j.batch == batch).limit(1)).scalar()
 
 
-def unfinished_of_batch(store: Store, batch: str) -> list[str]:
-    """Jobs of a batch that have not ended."""
+def unfinished_of_batch(store: Store, batch: str, user: str | None = None) -> list[str]:
+    """Jobs of a batch that have not ended; those of one user, or (None) all."""
     j = t.jobs.c
     query = sa.select(j.id).where(j.batch == batch, j.state.not_in(ENDED), j.deleted.is_(None))
+    if user is not None:
+        query = query.where(j.user_id == user)
     with store.read() as tx:
         return list(tx.execute(query.order_by(j.id)).scalars())
 
