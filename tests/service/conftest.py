@@ -8,6 +8,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 import uuid
 from glob import glob
@@ -18,6 +19,7 @@ import sqlalchemy as sa
 
 from lanternfish.service import store
 
+TOYS = Path(__file__).parent / "toys"  # a package of analyses, as a stranger would install it
 NOBODY = "lanternfish-tests"  # runs PostgreSQL where the tests run as root, which it refuses
 
 
@@ -61,7 +63,7 @@ def postgres():
             shutil.chown(base, account)
         data = base / "data"
         _run(account, binaries / "initdb", "-D", data, "-A", "trust", "-U", "tests", "--no-sync")
-        options = f"-k {base} -c listen_addresses='' -c max_connections=200"
+        options = f"-k {base} -c listen_addresses='' -c max_connections=200 -c fsync=off"
         log = base / "log"
         _run(account, binaries / "pg_ctl", "-D", data, "-l", log, "-o", options, "-w", "start")
         try:
@@ -85,6 +87,21 @@ def database(postgres):
     with engine.connect() as connection:
         connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
     engine.dispose()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def toys():
+    """The toy analyses, findable here and in child processes."""
+    before = os.environ.get("PYTHONPATH")
+    source = str(Path(store.__file__).parents[3])
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(TOYS), source, *([before] if before else [])])
+    sys.path.insert(0, str(TOYS))
+    yield
+    sys.path.remove(str(TOYS))
+    if before is None:
+        del os.environ["PYTHONPATH"]
+    else:
+        os.environ["PYTHONPATH"] = before
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

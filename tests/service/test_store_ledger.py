@@ -70,6 +70,17 @@ def test_the_same_key_gives_the_same_job_and_another_request_is_refused(lab):
         store.submit(db, asked(group, user, key="k", seed=1))
 
 
+def test_the_same_key_twice_in_a_batch_is_one_job(lab):
+    db, group, user = lab
+    one, other = asked(group, user, key="k"), asked(group, user, key="l")
+    made = store.submit_all(db, [one, other, one])
+    assert made[0].id == made[2].id != made[1].id
+    with pytest.raises(store.ConflictError, match="different keys"):
+        store.submit_all(db, [asked(group, user, key="m"), asked(group, user, key="m", seed=1)])
+    same = asked(group, user)  # without a key, the same request twice is two jobs
+    assert len({job.id for job in store.submit_all(db, [same, same])}) == 2
+
+
 def test_many_at_once_with_one_key_make_one_job(lab):
     db, group, user = lab
     found, wrong = [], []

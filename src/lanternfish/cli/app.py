@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lanternfish import __version__
+from lanternfish.cli import platform
 from lanternfish.cli.console import Mistake, ending, load_science, out, say
 from lanternfish.cli.demo import DEMO, OUT, demo_study
 from lanternfish.cli.run_folder import what_is_kept
@@ -292,3 +293,7 @@ def _conduct(study: Study) -> None:
     assert study.out is not None  # every command names a folder
     begin(study, study.out)
     conduct(study, study.out)
+
+
+for _each in (platform.worker,):
+    command(_each)

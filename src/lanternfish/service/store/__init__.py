@@ -20,7 +20,7 @@ returns rows (columns as attributes, see `store.tables`). Ids are text, times se
                  children_of, queue_position, list_workers
     streams      events_after, last_event, log_from
     workers      claim, turn, heartbeat, append_event, append_events, append_log, publish, finish,
-                 expire, note_worker, Outcome, Result
+                 expire, work_waits, note_worker, Outcome, Result
     errors       StoreError and its kinds: NotFoundError, ConflictError, OverBudgetError,
                  OverQuotaError, ExpiredError, LeaseLostError
 
@@ -78,6 +78,7 @@ from lanternfish.service.store.events import (
     log_from,
 )
 from lanternfish.service.store.leases import (
+    LEASE,
     Outcome,
     Result,
     cancel,
@@ -88,6 +89,7 @@ from lanternfish.service.store.leases import (
     heartbeat,
     publish,
     turn,
+    work_waits,
 )
 from lanternfish.service.store.listing import (
     Place,
@@ -131,6 +133,7 @@ from lanternfish.service.store.people import (
 from lanternfish.service.store.submission import Input, Submission, submit, submit_all
 
 __all__ = [
+    "LEASE",
     "Blobs",
     "ConflictError",
     "ExpiredError",
@@ -224,4 +227,5 @@ __all__ = [
     "turn",
     "uploads_of",
     "use_invitation",
+    "work_waits",
 ]

@@ -6,7 +6,7 @@ the same transaction. Only the holder of the current fencing token may move a li
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import sqlalchemy as sa
@@ -125,6 +125,7 @@ def heartbeat(
     lease: float = LEASE,
     pid: int | None = None,
     environment: str | None = None,
+    surroundings: dict | None = None,
     memory: int | None = None,
     cpu_seconds: float | None = None,
 ) -> State:
@@ -136,7 +137,7 @@ def heartbeat(
         LeaseLostError: another attempt has taken over, or the job has ended.
     """
     j, a = t.jobs.c, t.attempts.c
-    known = {"pid": pid, "environment": environment}
+    known = {"pid": pid, "environment": environment, "surroundings": surroundings}
     known |= {"peak_memory": memory, "cpu_seconds": cpu_seconds}
     with store.write() as tx:
         state = tx.execute(
@@ -214,6 +215,18 @@ def cancel(store: Store, job: str, who: str) -> State:
         data = {"state": fate.state, "reason": fate.reason, "ended_by": who}
         _write_events(tx, [(row.group_id, _event(job, data, now))])
     return fate.state
+
+
+def work_waits(store: Store, analyses: tuple[str, ...] | None = None) -> bool:
+    """Whether `claim` may find something: a waiting job, or a lease that ran out. Only reads."""
+    j, a = t.jobs.c, t.attempts.c
+    with store.read() as tx:
+        now = store.now(tx)
+        waits = sa.select(j.id).where(j.state == State.QUEUED.value, j.not_before <= now)
+        if analyses is not None:
+            waits = waits.where(j.analysis.in_(analyses))
+        lost = sa.select(a.id).where(a.outcome.is_(None), a.leased_until < now)
+        return bool(tx.execute(waits.limit(1)).first() or tx.execute(lost.limit(1)).first())
 
 
 def expire(store: Store) -> int:
@@ -295,6 +308,7 @@ def _lock(tx: Connection, job: str, token: int) -> sa.Row:
 def _end(
     tx: Connection, now: float, job: str, token: int, outcome: Outcome
 ) -> list[tuple[str, dict]]:
+    outcome = replace(outcome, reason=outcome.reason.replace("\x00", ""))
     row = _lock(tx, job, token)
     if outcome.state == "retry":
         fate = after_retry(row.state, row.attempts, row.max_attempts, outcome.reason)

@@ -104,14 +104,15 @@ def submit_all(store: Store, asked: list[Submission]) -> list[sa.Row]:
     batch = new_id()
     with store.write() as tx:
         _take_turns(tx, {one.group for one in asked if one.key is not None})
-        known = [_known(tx, one) for one in asked]
-        new = [one for one, job in zip(asked, known, strict=True) if job is None]
-        made: dict[int, str] = {}
-        for group in sorted({one.group for one in new}):
-            ours = [one for one in new if one.group == group]
-            _reserve(tx, group, sum(one.reserve for one in ours), len(ours))
-            made |= _insert(store, tx, group, ours, batch)
-        ids = [job or made[id(one)] for one, job in zip(asked, known, strict=True)]
+        jobs = [_known(tx, one) or "" for one in asked]
+        same = _same(asked)
+        new = [at for at, job in enumerate(jobs) if not job and same[at] == at]
+        for group in sorted({asked[at].group for at in new}):
+            ours = [at for at in new if asked[at].group == group]
+            made = _begin(store, tx, group, [asked[at] for at in ours], batch)
+            for at, job in zip(ours, made, strict=True):
+                jobs[at] = job
+        ids = [job or jobs[same[at]] for at, job in enumerate(jobs)]
         rows = tx.execute(sa.select(t.jobs).where(t.jobs.c.id.in_(ids)))
         found = {row.id: row for row in rows}
     return [found[each] for each in ids]
@@ -122,6 +123,18 @@ def _take_turns(tx: Connection, groups: set[str]) -> None:
     if groups:
         g = t.groups.c
         tx.execute(sa.select(g.id).where(g.id.in_(groups)).order_by(g.id).with_for_update()).all()
+
+
+def _same(asked: list[Submission]) -> list[int]:
+    """For each submission the first one that has its key, mostly itself."""
+    first: dict[tuple[str, str], int] = {}
+    found = []
+    for at, one in enumerate(asked):
+        before = at if one.key is None else first.setdefault((one.group, one.key), at)
+        if asked[before].fingerprint() != one.fingerprint():
+            raise ConflictError(f"Expected different keys for different requests; got {one.key!r}.")
+        found.append(before)
+    return found
 
 
 def _known(tx: Connection, asked: Submission) -> str | None:
@@ -174,32 +187,34 @@ def _reserve(tx: Connection, group: str, amount: int, count: int) -> None:
             )
 
 
-def _insert(
+def _begin(
     store: Store, tx: Connection, group: str, asked: list[Submission], batch: str
-) -> dict[int, str]:
+) -> list[str]:
+    """Reserve for and insert a group's new jobs; their ids, in order."""
+    _reserve(tx, group, sum(one.reserve for one in asked), len(asked))
     now = store.now(tx)
-    ids = {id(one): new_id() for one in asked}
+    made = [(new_id(), one) for one in asked]
     data = _datasets(tx, group, asked)
-    tx.execute(t.jobs.insert(), [_job(one, ids[id(one)], batch, now) for one in asked])
-    rows = [_input(ids[id(one)], each, data) for one in asked for each in one.inputs]
+    tx.execute(t.jobs.insert(), [_job(one, job, batch, now) for job, one in made])
+    rows = [_input(job, each, data) for job, one in made for each in one.inputs]
     if rows:
         tx.execute(t.inputs.insert(), rows)
     paid = [
         {
             "group_id": group,
-            "job_id": ids[id(one)],
+            "job_id": job,
             "kind": "reserve",
             "amount": one.reserve,
             "time": now,
         }
-        for one in asked
+        for job, one in made
         if one.reserve
     ]
     if paid:
         tx.execute(t.charges.insert(), paid)
     first = {"kind": "state", "data": {"state": State.QUEUED}, "time": now}
-    add_events(tx, group, [{"job_id": ids[id(one)], **first} for one in asked])
-    return ids
+    add_events(tx, group, [{"job_id": job, **first} for job, _ in made])
+    return [job for job, _ in made]
 
 
 def _job(one: Submission, job: str, batch: str, now: float) -> dict:

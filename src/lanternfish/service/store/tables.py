@@ -227,6 +227,7 @@ attempts = _table(
     Column("host", String(200)),
     Column("pid", Integer),  # of the child process
     Column("environment", String(64)),  # hash of the lock that it ran in
+    Column("surroundings", JSON),  # machine, Python, packages
     _time("started", nullable=False),
     _time("leased_until", nullable=False),
     _time("ended"),

@@ -219,6 +219,7 @@ def upgrade() -> None:
         sa.Column("host", sa.String(length=200), nullable=True),
         sa.Column("pid", sa.Integer(), nullable=True),
         sa.Column("environment", sa.String(length=64), nullable=True),
+        sa.Column("surroundings", sa.JSON(), nullable=True),
         sa.Column("started", sa.Double(), nullable=False),
         sa.Column("leased_until", sa.Double(), nullable=False),
         sa.Column("ended", sa.Double(), nullable=True),
