@@ -76,9 +76,8 @@ class Configuration:
 
 
 def default_folder() -> Path:
-    """Where a person's data are kept, by the conventions of the system."""
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "lanternfish"
+    """Where a person's data are kept, unless the variable LANTERNFISH_FOLDER says otherwise."""
+    return Path(os.environ.get("LANTERNFISH_FOLDER") or Path.home() / ".lanternfish")
 
 
 def read_configuration(path: Path) -> Configuration:

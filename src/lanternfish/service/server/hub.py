@@ -96,12 +96,16 @@ class Hub:
     def start(self) -> None:
         self.task = asyncio.create_task(self._look_for_ever())
 
-    async def stop(self) -> None:
+    def close(self) -> None:
         """End all streams; browsers come again by themselves."""
         self.closing = True
-        for topic in self.topics.values():
-            for watcher in topic.watchers:
+        for topic in list(self.topics.values()):
+            for watcher in list(topic.watchers):
                 watcher.ring.set()
+
+    async def stop(self) -> None:
+        """End all streams and the looking."""
+        self.close()
         if self.task:
             self.task.cancel()
 

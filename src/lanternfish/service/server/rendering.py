@@ -114,6 +114,7 @@ def _environment() -> Environment:
         bytes=size, duration=duration, ago=ago, clock=clock, iso=iso, core_hours=core_hours
     )
     made.filters["markdown"] = rendered
+    made.tests["ending"] = lambda text, endings: text.endswith(tuple(e.lower() for e in endings))
     made.globals.update(static=static, version=__version__, plotly=lambda: static("plotly.min.js"))
     return made
 

@@ -5,7 +5,7 @@ import { colours, element } from "./common.js";
 let plotly = null;
 export function loadPlotly() {
   plotly ??= new Promise((good, bad) => {
-    const script = element("script", { src: document.body.dataset.plotly ?? "/static/plotly.min.js" });
+    const script = element("script", { src: document.querySelector("[data-plotly]").dataset.plotly });
     script.onload = () => good(window.Plotly);
     script.onerror = () => bad(new Error("Plotly's script did not load."));
     document.head.append(script);
