@@ -110,6 +110,7 @@ def watch(request: Request, job_id: str) -> Response:
         settings=json.dumps(row.settings, indent=2, ensure_ascii=False),
         flat=_flat(row.settings),
         certified=row.state in ENDED,
+        together=sum(pages.counts_of_batch(store, row.batch).values()) if row.batch else 1,
     )
 
 

@@ -7,9 +7,6 @@ const PIECE = 16 * 1024 * 1024;
 const AT_ONCE = 3;
 const RETRIES = [1, 2, 4, 8, 15, 30, 60];
 
-const place = document.querySelector("[data-uploads]");
-if (place) start(place);
-
 function start(place) {
   const waiting = [];
   const state = { active: 0 };
@@ -224,3 +221,6 @@ class Refused extends Error {}
 function heads(more = {}) {
   return { "Tus-Resumable": "1.0.0", "X-CSRF-Token": csrf(), ...more };
 }
+
+const place = document.querySelector("[data-uploads]");
+if (place) start(place);

@@ -5,9 +5,6 @@ import { follow, refreshSoon } from "./page.js";
 import { LiveCharts } from "./charts.js";
 
 const LINES = 5000;
-const page = document.querySelector("[data-watch]");
-if (page) watch(page);
-
 function watch(page) {
   const log = new Log(page.querySelector(".log"));
   const charts = new LiveCharts(page.querySelector("[data-live-charts]"));
@@ -82,3 +79,6 @@ class Log {
     this.place.append(this.line);
   }
 }
+
+const page = document.querySelector("[data-watch]");
+if (page) watch(page);
