@@ -89,6 +89,8 @@ def create_app(configuration: Configuration, store: st.Store | None = None) -> F
         separate_input_output_schemas=False,
     )
     app.state.platform = platform
+    app.state.api = [module.router for module in _API]
+    app.state.pages = [module.router for module in _PAGES]
     for module in _API:
         app.include_router(module.router)
     for module in _PAGES:

@@ -26,7 +26,7 @@ from lanternfish.service.store import Store
 BLOCK = 4 << 20  # bytes written at a time: two of them are in memory for each upload
 CONFIRM = 256 << 20  # bytes after which a long request is synced and confirmed
 HASHES = 256  # running hashes kept; an upload that lost its own is read again at its end
-_ZEROS = bytes(BLOCK)
+_ZEROS = bytes(2 * BLOCK)  # a block and the piece that filled it
 _log = logging.getLogger(__name__)
 
 
@@ -129,7 +129,7 @@ class Growing:
                 await run_in_threadpool(self._write, body, block)
 
     def _write(self, body: _Body, block: bytearray) -> None:
-        if block == _ZEROS[: len(block)]:
+        if len(block) <= len(_ZEROS) and block == _ZEROS[: len(block)]:
             body.file.seek(len(block), os.SEEK_CUR)
         else:
             view = memoryview(block)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
@@ -20,13 +20,14 @@ _SECURITY = {
 def document(app: FastAPI) -> dict[str, Any]:
     """The document that is published."""
     if app.openapi_schema is None:
-        app.openapi_schema = _made(app, [r for r in _routes(app) if r.include_in_schema])
+        routes = [route for route in _routes(app.state.api) if route.include_in_schema]
+        app.openapi_schema = _made(app, routes)
     return app.openapi_schema
 
 
 def full_document(app: FastAPI) -> dict[str, Any]:
     """With the pages, which are for browsers."""
-    routes = _routes(app)
+    routes = _routes([*app.state.api, *app.state.pages])
     hidden = [route for route in routes if not route.include_in_schema]
     for route in hidden:
         route.include_in_schema = True
@@ -37,8 +38,9 @@ def full_document(app: FastAPI) -> dict[str, Any]:
             route.include_in_schema = False
 
 
-def _routes(app: FastAPI) -> list[APIRoute]:
-    return [route for route in app.routes if isinstance(route, APIRoute)]
+def _routes(routers: list[APIRouter]) -> list[APIRoute]:
+    """As they stand in the routers, whatever a release of FastAPI makes of them in the app."""
+    return [route for each in routers for route in each.routes if isinstance(route, APIRoute)]
 
 
 def _made(app: FastAPI, routes: list[APIRoute]) -> dict[str, Any]:

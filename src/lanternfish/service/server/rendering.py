@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -29,6 +30,13 @@ def plotly_script() -> Path:
     if found is None or not found.submodule_search_locations:
         raise ModuleNotFoundError("Expected plotly to be installed: pip install lanternfish[service]")
     return Path(next(iter(found.submodule_search_locations))) / "package_data" / "plotly.min.js"
+
+
+@lru_cache(maxsize=1)
+def plotly_styles() -> tuple[str, ...]:
+    """Ids of style elements that Plotly's script adds unless the page has them (for maps)."""
+    found = re.findall(rb'getElementById\("([0-9a-f]{64})"\)', plotly_script().read_bytes())
+    return tuple(sorted({each.decode() for each in found}))
 
 
 @lru_cache(maxsize=64)
@@ -116,6 +124,7 @@ def _environment() -> Environment:
     made.filters["markdown"] = rendered
     made.tests["ending"] = lambda text, endings: text.endswith(tuple(e.lower() for e in endings))
     made.globals.update(static=static, version=__version__, plotly=lambda: static("plotly.min.js"))
+    made.globals.update(plotly_styles=plotly_styles)
     return made
 
 
