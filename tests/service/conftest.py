@@ -2,91 +2,45 @@
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import os
-import pwd
-import shutil
-import subprocess
 import sys
-import tempfile
-import uuid
-from glob import glob
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from clusters import NoPostgresError, postgres
 from lanternfish.service import store
 
 TOYS = Path(__file__).parent / "toys"  # a package of analyses, as a stranger would install it
-NOBODY = "lanternfish-tests"  # runs PostgreSQL where the tests run as root, which it refuses
-
-
-def postgres_folder() -> Path | None:
-    """Where initdb, postgres and pg_ctl are; None if PostgreSQL is not installed."""
-    found = sorted(glob("/usr/lib/postgresql/*/bin/initdb"), reverse=True)
-    place = found[0] if found else shutil.which("initdb")
-    return Path(place).parent if place else None
-
-
-def _account() -> str | None:
-    """The user that PostgreSQL runs as; None: whoever runs the tests."""
-    if os.geteuid() != 0:
-        return None
-    for name in ("postgres", NOBODY):
-        with contextlib.suppress(KeyError):
-            return pwd.getpwnam(name).pw_name
-    subprocess.run(["useradd", "--system", "--no-create-home", NOBODY], check=True)
-    return NOBODY
-
-
-def _run(account: str | None, *command: str | Path) -> None:
-    prefix = ["runuser", "-u", account, "--"] if account else []
-    done = subprocess.run(
-        [*prefix, *map(str, command)], capture_output=True, text=True, cwd="/", check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"{command[0]} failed: {done.stdout}{done.stderr}")
 
 
 @pytest.fixture(scope="session")
-def postgres():
-    """URL of the server's own database, on a Unix socket; the cluster goes with the session."""
-    binaries = postgres_folder()
-    if binaries is None:
-        pytest.skip("PostgreSQL is not installed (initdb not found); ./dev setup installs it")
-    account = _account()
-    base = Path(tempfile.mkdtemp(prefix="lf-pg-"))
+def cluster():
+    """A PostgreSQL server on a Unix socket, which goes with the session."""
     try:
-        if account:
-            shutil.chown(base, account)
-        data = base / "data"
-        _run(account, binaries / "initdb", "-D", data, "-A", "trust", "-U", "tests", "--no-sync")
-        options = f"-k {base} -c listen_addresses='' -c max_connections=200 -c fsync=off"
-        log = base / "log"
-        _run(account, binaries / "pg_ctl", "-D", data, "-l", log, "-o", options, "-w", "start")
-        try:
-            yield f"postgresql://tests@/postgres?host={base}"
-        finally:
-            _run(account, binaries / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
-    finally:
-        shutil.rmtree(base, ignore_errors=True)
+        opened = postgres(durable=False)
+        server = opened.__enter__()
+    except NoPostgresError as error:
+        pytest.skip(str(error))
+    yield server
+    opened.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def template(cluster, tmp_path_factory):
+    """Name of a database with all tables, which tests get copies of."""
+    with cluster.database() as url:
+        store.open(url, tmp_path_factory.mktemp("template")).close()
+        yield sa.make_url(url).database
 
 
 @pytest.fixture
-def database(postgres):
-    """URL of an empty PostgreSQL database."""
-    name = f"t{uuid.uuid4().hex}"
-    engine = sa.create_engine(
-        sa.make_url(postgres).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
-    )
-    with engine.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    yield sa.make_url(postgres).set(database=name).render_as_string(hide_password=False)
-    with engine.connect() as connection:
-        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-    engine.dispose()
+def database(cluster, template):
+    """URL of a PostgreSQL database with empty tables."""
+    with cluster.database(template) as url:
+        yield url
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -74,6 +74,10 @@ def worker(
     wait: Annotated[
         float, typer.Option(min=0, metavar="S", help="With --once: wait for a first job so long.")
     ] = 0.0,
+    retry_delay: Annotated[
+        float,
+        typer.Option(min=0, metavar="S", help="Seconds before a failure from outside is retried."),
+    ] = 30.0,
     debug: Debug = False,
 ) -> None:
     """Run jobs of a platform, one at a time; start as many workers as there are cores.
@@ -104,7 +108,7 @@ def worker(
         say(f"Worker {os.getpid()} of {folder} is ready.")
         done = work(
             store,
-            Worker(names, lease, once, Sandbox() if sandbox else None),
+            Worker(names, lease, once, Sandbox() if sandbox else None, delay=retry_delay),
             stop,
         )
         say(f"Worker {os.getpid()} has stopped, after {done} jobs.")

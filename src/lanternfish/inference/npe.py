@@ -116,6 +116,10 @@ class NPE(SequentialMethod):
                 assert found is not None  # of the first round always
                 rounds.say_if_little(found.pairs, np.flatnonzero(found.held))
             posterior = self._better(rounds, posterior, found)
+            stage = rounds.stage("train", number)
+            study.tell(
+                Progress(stage, 1.0, None, "the posterior stands", {}, lambda it=posterior: it)
+            )
         assert posterior is not None  # the first round gives one, or raises
         return Fitted(posterior, rounds.simulations, {"rounds": rounds.history})
 

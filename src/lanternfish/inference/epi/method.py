@@ -14,7 +14,8 @@ distribution is returned, marked as not converged.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import ClassVar
 
 import jax
@@ -104,13 +105,8 @@ class EPI:
         push = self.push or flows.push_for(len(study.model.prior))
         search = _Search(self, study, problem, pilot, push)
         best, state, curves = search.run()
-        posterior = EPIPosterior(
-            prior=study.model.prior,
-            statistics=study.model.statistics,
-            target=study.target,
-            flow=search.density(state, best),
-            push=push,
-            base=self.base,
+        posterior = replace(
+            self.posterior(study, push, search.density(state, best)),
             converged=best.passed,
             entropy=best.certificate.entropy,
         )
@@ -124,6 +120,17 @@ class EPI:
         simulations = pilot.simulations + search.simulations(state) + best.simulations
         return Fitted(posterior, simulations, history, checks)
 
+    def posterior(self, study: Study, push, density: flows.Pushforward) -> EPIPosterior:
+        """A density as the posterior of a study, of which nothing is proven yet."""
+        return EPIPosterior(
+            prior=study.model.prior,
+            statistics=study.model.statistics,
+            target=study.target,
+            flow=density,
+            push=push,
+            base=self.base,
+        )
+
 
 class _Search:
     """Training of all members, and judgements until one is proven or nothing more helps."""
@@ -132,6 +139,7 @@ class _Search:
 
     def __init__(self, method: EPI, study: Study, problem: Problem, pilot: Pilot, push) -> None:
         self.method, self.study, self.problem, self.pilot = method, study, problem, pilot
+        self.push = push
         seeds = [stream(study.seed, f"member {i}") for i in range(method.members)]
         dim = len(study.model.prior)
         built = [flows.pushforward(seed, push, dim) for seed in seeds]
@@ -192,4 +200,10 @@ class _Search:
         share = step / (step + loop.polish) if began < 0 else (step - began) / loop.polish
         doing = "polishing" if began >= 0 else f"{min(last['length']):.2f} from the property"
         text = f"step {step}, entropy {max(last['entropy']):.2f}, {doing}"
-        self.study.tell(Progress(_STAGE, min(share, 1.0), None, text))
+        values = {
+            "entropy": float(max(last["entropy"])),
+            "distance_from_property": float(min(last["length"])),
+        }
+        density = self.fixed.density(state.average[0])
+        now = partial(self.method.posterior, self.study, self.push, density)
+        self.study.tell(Progress(_STAGE, min(share, 1.0), None, text, values, now))

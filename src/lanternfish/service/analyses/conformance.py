@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lanternfish.service.analyses.definition import Analysis
-from lanternfish.service.analyses.local import run_here
+from lanternfish.service.analyses.local import is_exact, run_here
 from lanternfish.service.analyses.manifest import check_settings, default_settings, describe
 from lanternfish.service.analyses.requests import check, read_settings
 
@@ -144,6 +144,7 @@ def _demo(analysis: Analysis) -> Iterator[Finding]:
     yield Finding("runs its demo", True)
     progress = any(each["kind"] == "progress" for each in told)
     yield Finding("tells its progress", progress, "" if progress else "Call job.progress in run.")
-    differ = sorted(p for p in found[0].keys() | found[1] if found[0].get(p) != found[1].get(p))
+    exact = [p for p in found[0].keys() | found[1] if is_exact(p, analysis.outputs)]
+    differ = sorted(path for path in exact if found[0].get(path) != found[1].get(path))
     text = f"Different in a second run with the same seed: {', '.join(differ)}." if differ else ""
     yield Finding("gives the same results again", not differ, text)

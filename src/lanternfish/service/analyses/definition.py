@@ -38,12 +38,20 @@ class Input:
 
 @dataclass(frozen=True)
 class Output:
-    """One output: a path in the output folder, or a pattern of paths ("figures/*.png")."""
+    """One output: a path in the output folder, or a pattern of paths ("figures/*.png").
+
+    Attributes:
+        kind: picture, table, report, run, video, data or file.
+        required: whether a job without it has failed.
+        exact: whether the same request gives the same bytes; False for what tells dates or times.
+            Of several outputs that a path fits, the first counts.
+    """
 
     path: str
     title: str
     kind: str = "file"  # one of KINDS
     required: bool = True
+    exact: bool = True
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

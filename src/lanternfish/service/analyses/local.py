@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lanternfish.service.analyses.definition import Analysis, Problem
+from lanternfish.service.analyses.definition import Analysis, Output, Problem
 from lanternfish.service.analyses.job import Job
 from lanternfish.service.analyses.registry import code_hash, sources
 from lanternfish.service.analyses.requests import check, read_inputs, read_settings
@@ -87,6 +87,11 @@ def missing_outputs(analysis: Analysis, found: list[str]) -> list[str]:
         for each in analysis.outputs
         if each.required and not any(_fits(path, each.path) for path in found)
     ]
+
+
+def is_exact(path: str, outputs: Sequence[Output]) -> bool:
+    """Whether a result has the same bytes each time: what the first output that fits says."""
+    return next((each.exact for each in outputs if _fits(path, each.path)), True)
 
 
 def kind_of(path: str, outputs: list[tuple[str, str]]) -> str:

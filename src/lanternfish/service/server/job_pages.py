@@ -21,6 +21,7 @@ router = APIRouter()
 ROWS = 50
 TAIL = 256 * 1024  # bytes of log that a page shows at first
 MOST_COMPARED = 8
+MOST_REPORT = 200_000  # bytes of a report that a page shows
 _FILTERS = {
     "": (),
     "waiting": ("queued",),
@@ -110,6 +111,7 @@ def watch(request: Request, job_id: str) -> Response:
         settings=json.dumps(row.settings, indent=2, ensure_ascii=False),
         flat=_flat(row.settings),
         certified=row.state in ENDED,
+        report=_report(store, files),
         together=sum(pages.counts_of_batch(store, row.batch).values()) if row.batch else 1,
     )
 
@@ -197,6 +199,15 @@ def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
 def _rest(job: views.JobSeen) -> dict[str, Any]:
     inputs = {f"input {each.name}": each.filename for each in job.inputs}
     return {"seed": job.seed, **inputs, "analysis": f"{job.analysis} {job.version}", "state": job.state}
+
+
+def _report(store: st.Store, files: list) -> str:
+    """The report in words (report.md), if a job left one."""
+    found = next((f for f in files if f.path == "report.md" and f.size <= MOST_REPORT), None)
+    if found is None:
+        return ""
+    with store.blobs.open(found.sha256) as file:
+        return file.read().decode("utf-8", "replace")
 
 
 def _text(value: Any) -> str:

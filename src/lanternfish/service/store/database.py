@@ -6,7 +6,9 @@ PostgreSQL: psycopg 3, READ COMMITTED, rows locked where they are read to be cha
 
 from __future__ import annotations
 
+import builtins
 import contextlib
+import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -42,9 +44,20 @@ class Store:
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction that writes: all of it is kept, or none."""
-        writer = self.engine.connect().execution_options(lanternfish_write=True)
-        with writer as connection, connection.begin():
-            yield connection
+        with self._turn(), self.engine.connect() as connection:
+            connection = connection.execution_options(lanternfish_write=True)
+            with connection.begin():
+                yield connection
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """SQLite: wait for one's turn to write. Its own waiting is by sleeping, and far slower."""
+        if not self.is_sqlite:
+            yield
+            return
+        with builtins.open(f"{self.engine.url.database}-turn", "ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -146,6 +159,7 @@ def _sqlite(url: sa.URL) -> Engine:
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
+            "wal_autocheckpoint=1000",
             f"busy_timeout={int(PATIENCE * 1000)}",
         ):
             raw.execute(f"PRAGMA {pragma}")

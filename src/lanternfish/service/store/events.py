@@ -20,12 +20,12 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from lanternfish.service.store import statements as sql
 from lanternfish.service.store import tables as t
 from lanternfish.service.store.database import Store
 from lanternfish.service.store.errors import LeaseLostError
 
 CHUNK = 64 * 1024  # bytes of log in a row, at most
-_LIVE = ("running", "cancelling")
 _TURNS = sa.text("SELECT pg_advisory_xact_lock(7, hashtext(:group))")
 
 
@@ -38,7 +38,7 @@ def add_events(tx: Connection, group: str, rows: list[dict]) -> None:
         return
     if tx.dialect.name == "postgresql":
         tx.execute(_TURNS, {"group": group})
-    tx.execute(t.events.insert(), [{"group_id": group, **row} for row in rows])
+    tx.execute(sql.EVENT, [{"group_id": group, **row} for row in rows])
 
 
 def append_events(store: Store, job: str, token: int, rows: list[tuple[str, dict]]) -> None:
@@ -126,7 +126,7 @@ def append_log(store: Store, job: str, token: int, data: bytes) -> int:
             for at in range(0, len(data), CHUNK)
         ]
         if rows:
-            tx.execute(t.log_chunks.insert(), rows)
+            tx.execute(sql.CHUNK, rows)
     return end
 
 
@@ -152,26 +152,15 @@ def log_from(store: Store, job: str, offset: int = 0, limit: int = 1 << 20) -> t
 
 
 def _holder(tx: Connection, job: str, token: int) -> sa.Row:
-    """Lock the job's row (group_id, state) for its current attempt, or raise `LeaseLostError`."""
-    j = t.jobs.c
-    row = tx.execute(
-        sa.select(j.group_id, j.state)
-        .where(j.id == job, j.token == token, j.state.in_(_LIVE))
-        .with_for_update()
-    ).first()
+    """Lock the job's row for its current attempt, or raise `LeaseLostError`."""
+    row = tx.execute(sql.HOLDER, {"job_": job, "token_": token}).first()
     if row is None:
         raise LeaseLostError(f"Attempt {token} no longer holds the job {job}.")
     return row
 
 
 def _grow(tx: Connection, job: str, token: int, size: int) -> int:
-    j = t.jobs.c
-    end = tx.execute(
-        t.jobs.update()
-        .where(j.id == job, j.token == token, j.state.in_(_LIVE))
-        .values(log_size=j.log_size + size)
-        .returning(j.log_size)
-    ).scalar()
+    end = tx.execute(sql.LOG_GROWS, {"job_": job, "token_": token, "more": size}).scalar()
     if end is None:
         raise LeaseLostError(f"Attempt {token} no longer holds the job {job}.")
     return end

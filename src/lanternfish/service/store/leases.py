@@ -7,14 +7,12 @@ the same transaction. Only the holder of the current fencing token may move a li
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from lanternfish.service.jobs import (
     ENDED,
-    LIVE,
     Fate,
     State,
     after_finish,
@@ -24,11 +22,13 @@ from lanternfish.service.jobs import (
     cost,
     settle,
 )
+from lanternfish.service.store import statements as sql
 from lanternfish.service.store import tables as t
 from lanternfish.service.store.database import Store
 from lanternfish.service.store.errors import ConflictError, LeaseLostError, NotFoundError
 from lanternfish.service.store.events import add_events
 from lanternfish.service.store.identity import new_id
+from lanternfish.service.store.journal import Journal
 
 LEASE = 30.0  # seconds
 
@@ -92,16 +92,16 @@ def turn(
     """
     with store.write() as tx:
         now = store.now(tx)
-        events: list[tuple[str, dict]] = []
+        journal = Journal(tx, now)
         if ended is not None:
-            events += _end(tx, now, *ended)
-        events += _expire(tx, now)
-        row = tx.execute(
-            _next(analyses), {"now": now, "names": list(analyses) if analyses else []}
-        ).first()
+            _end(journal, *ended)
+        _expire(journal)
+        if not store.is_sqlite:
+            tx.execute(sql.IN_ORDER)
+        row = tx.execute(sql.next_job(analyses), {"now": now}).first()
         if row is not None:
             tx.execute(
-                t.attempts.insert(),
+                sql.ATTEMPT_BEGINS,
                 {
                     "job_id": row.id,
                     "token": row.token,
@@ -112,8 +112,8 @@ def turn(
                 },
             )
             data = {"state": State.RUNNING, "token": row.token, "worker": worker}
-            events.append((row.group_id, _event(row.id, data, now)))
-        _write_events(tx, events)
+            journal.state(row.group_id, row.id, data)
+        journal.write()
     return row
 
 
@@ -136,25 +136,17 @@ def heartbeat(
     Raises:
         LeaseLostError: another attempt has taken over, or the job has ended.
     """
-    j, a = t.jobs.c, t.attempts.c
-    known = {"pid": pid, "environment": environment, "surroundings": surroundings}
-    known |= {"peak_memory": memory, "cpu_seconds": cpu_seconds}
+    held = {"job_": job, "token_": token}
     with store.write() as tx:
-        state = tx.execute(
-            sa.select(j.state)
-            .where(j.id == job, j.token == token, j.state.in_(LIVE))
-            .with_for_update()
-        ).scalar()
+        state = tx.execute(sql.STATE, held).scalar()
         if state is None:
             raise LeaseLostError(f"Attempt {token} no longer holds the job {job}.")
-        tx.execute(
-            t.attempts.update()
-            .where(a.job_id == job, a.token == token)
-            .values(
-                leased_until=store.now(tx) + lease,
-                **{name: value for name, value in known.items() if value is not None},
-            )
-        )
+        about = {"new_pid": pid, "lock": environment, "memory": memory, "cpu": cpu_seconds}
+        tx.execute(sql.BEAT, {**held, **about, "until": store.now(tx) + lease})
+        if surroundings is not None:
+            a = t.attempts.c
+            this = t.attempts.update().where(a.job_id == job, a.token == token)
+            tx.execute(this.values(surroundings=surroundings))
     return State(state)
 
 
@@ -183,9 +175,10 @@ def finish(store: Store, job: str, token: int, outcome: Outcome) -> State:
         LeaseLostError: `token` is not that of the job's current attempt. Nothing is written.
     """
     with store.write() as tx:
-        events = _end(tx, store.now(tx), job, token, outcome)
-        _write_events(tx, events)
-    return State(events[-1][1]["data"]["state"])
+        journal = Journal(tx, store.now(tx))
+        state = _end(journal, job, token, outcome)
+        journal.write()
+    return state
 
 
 def cancel(store: Store, job: str, who: str) -> State:
@@ -197,7 +190,7 @@ def cancel(store: Store, job: str, who: str) -> State:
         NotFoundError: there is no such job.
     """
     with store.write() as tx:
-        now = store.now(tx)
+        journal = Journal(tx, store.now(tx))
         row = tx.execute(sa.select(t.jobs).where(t.jobs.c.id == job).with_for_update()).first()
         if row is None:
             raise NotFoundError(f"Expected the id of a job; got {job}.")
@@ -205,15 +198,18 @@ def cancel(store: Store, job: str, who: str) -> State:
             return State(row.state)
         fate = cancelled(row.state, who)
         if fate.state is State.CANCELLED:
-            _settle(tx, row, fate, now, 0)
+            _settle(journal, row, fate, 0)
         else:
             tx.execute(
                 t.jobs.update()
                 .where(t.jobs.c.id == job)
-                .values(state=fate.state, reason=fate.reason, ended_by=who, cancel_asked=now)
+                .values(
+                    state=fate.state, reason=fate.reason, ended_by=who, cancel_asked=journal.now
+                )
             )
         data = {"state": fate.state, "reason": fate.reason, "ended_by": who}
-        _write_events(tx, [(row.group_id, _event(job, data, now))])
+        journal.state(row.group_id, job, data)
+        journal.write()
     return fate.state
 
 
@@ -232,9 +228,10 @@ def work_waits(store: Store, analyses: tuple[str, ...] | None = None) -> bool:
 def expire(store: Store) -> int:
     """Settle leases that ran out; returns how many. Workers do it too, whenever they claim."""
     with store.write() as tx:
-        events = _expire(tx, store.now(tx))
-        _write_events(tx, events)
-    return len(events)
+        journal = Journal(tx, store.now(tx))
+        _expire(journal)
+        journal.write()
+    return len(journal.events)
 
 
 def force_fail(store: Store, job: str, reason: str, who: str) -> State:
@@ -244,60 +241,20 @@ def force_fail(store: Store, job: str, reason: str, who: str) -> State:
         ConflictError: the job is not waiting.
     """
     with store.write() as tx:
-        now = store.now(tx)
+        journal = Journal(tx, store.now(tx))
         row = tx.execute(sa.select(t.jobs).where(t.jobs.c.id == job).with_for_update()).first()
         if row is None or row.state != State.QUEUED:
             raise ConflictError(f"Expected a job that waits; got {job}.")
         fate = Fate(State.FAILED, reason, who)
-        _settle(tx, row, fate, now, 0)
+        _settle(journal, row, fate, 0)
         data = {"state": fate.state, "reason": reason, "ended_by": who}
-        _write_events(tx, [(row.group_id, _event(job, data, now))])
+        journal.state(row.group_id, job, data)
+        journal.write()
     return fate.state
 
 
-@lru_cache(maxsize=8)
-def _next(analyses: tuple[str, ...] | None) -> sa.Update:
-    """UPDATE ... WHERE id = (SELECT ... FOR UPDATE SKIP LOCKED) RETURNING, on both."""
-    j, g = t.jobs.c, t.groups.c
-    other = t.jobs.alias("other")
-    full = (  # groups that run as many jobs as they may
-        sa.select(other.c.group_id)
-        .join(t.groups, g.id == other.c.group_id)
-        .where(other.c.state.in_([str(s) for s in sorted(LIVE)]), g.max_running.is_not(None))
-        .group_by(other.c.group_id, g.max_running)
-        .having(sa.func.count() >= g.max_running)
-    )
-    never = sa.select(g.id).where(g.max_running == 0)
-    first = (
-        sa.select(j.id)
-        .where(j.state == State.QUEUED.value, j.not_before <= sa.bindparam("now"))
-        .where(j.group_id.not_in(full), j.group_id.not_in(never))
-        .order_by(j.priority, j.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    if analyses is not None:
-        first = first.where(j.analysis.in_(sa.bindparam("names", expanding=True)))
-    return (
-        t.jobs.update()
-        .where(j.id == first.scalar_subquery())
-        .values(
-            state=State.RUNNING.value,
-            token=j.token + 1,
-            attempts=j.attempts + 1,
-            started=sa.func.coalesce(j.started, sa.bindparam("now")),
-            progress=None,
-            progress_text=None,
-        )
-        .returning(*t.jobs.c)
-    )
-
-
 def _lock(tx: Connection, job: str, token: int) -> sa.Row:
-    j = t.jobs.c
-    row = tx.execute(
-        sa.select(t.jobs).where(j.id == job, j.token == token, j.state.in_(LIVE)).with_for_update()
-    ).first()
+    row = tx.execute(sql.HOLDER, {"job_": job, "token_": token}).first()
     if row is None:
         raise LeaseLostError(
             f"Attempt {token} no longer holds the job {job}: its results are not taken."
@@ -305,9 +262,8 @@ def _lock(tx: Connection, job: str, token: int) -> sa.Row:
     return row
 
 
-def _end(
-    tx: Connection, now: float, job: str, token: int, outcome: Outcome
-) -> list[tuple[str, dict]]:
+def _end(journal: Journal, job: str, token: int, outcome: Outcome) -> State:
+    tx, now = journal.tx, journal.now
     outcome = replace(outcome, reason=outcome.reason.replace("\x00", ""))
     row = _lock(tx, job, token)
     if outcome.state == "retry":
@@ -315,131 +271,71 @@ def _end(
     else:
         fate = after_finish(row.state, outcome.state, outcome.reason)
     _results(tx, job, token, now, outcome.results)
-    a = t.attempts.c
     tx.execute(
-        t.attempts.update()
-        .where(a.job_id == job, a.token == token)
-        .values(
-            ended=now,
-            outcome="retried" if fate.state is State.QUEUED else fate.state,
-            reason=outcome.reason or None,
-            peak_memory=outcome.memory,
-            cpu_seconds=outcome.cpu_seconds,
-        )
+        sql.ATTEMPT_ENDS,
+        {
+            "job_": job,
+            "token_": token,
+            "now": now,
+            "how": "retried" if fate.state is State.QUEUED else str(fate.state),
+            "why": outcome.reason or None,
+            "memory": outcome.memory,
+            "cpu": outcome.cpu_seconds,
+        },
     )
-    _move(tx, row, fate, now, outcome.delay, outcome.cpu_seconds)
+    _move(journal, row, fate, outcome.delay, outcome.cpu_seconds)
     data = {"state": fate.state, "token": token}
     data |= {"reason": fate.reason} if fate.reason else {}
-    return [(row.group_id, _event(job, data, now))]
+    journal.state(row.group_id, job, data)
+    return fate.state
 
 
-def _expire(tx: Connection, now: float) -> list[tuple[str, dict]]:
-    a, j = t.attempts.c, t.jobs.c
-    lost = tx.execute(
-        sa.select(a.job_id, a.token, a.worker_id)
-        .where(a.outcome.is_(None), a.leased_until < now)
-        .order_by(a.id)
-        .limit(20)
-    ).all()
-    events = []
-    for each in lost:
-        row = tx.execute(
-            sa.select(t.jobs)
-            .where(j.id == each.job_id, j.token == each.token, j.state.in_(LIVE))
-            .with_for_update(skip_locked=True)
-        ).first()
+def _expire(journal: Journal) -> None:
+    tx, now = journal.tx, journal.now
+    for each in tx.execute(sql.LOST, {"now": now}).all():
+        held = {"job_": each.job_id, "token_": each.token}
+        row = tx.execute(sql.HOLDER_IF_FREE, held).first()
         if row is None:
             continue
-        still = tx.execute(  # a heartbeat may have come between
-            t.attempts.update()
-            .where(a.job_id == each.job_id, a.token == each.token)
-            .where(a.outcome.is_(None), a.leased_until < now)
-            .values(ended=now, outcome="lost", reason="The lease expired.")
-            .returning(a.cpu_seconds)
-        ).first()
-        if still is None:
+        still = tx.execute(sql.ATTEMPT_LOST, {**held, "now": now}).first()
+        if still is None:  # a heartbeat has come between
             continue
         fate = after_loss(row.state, row.attempts, row.max_attempts, each.worker_id)
-        _move(tx, row, fate, now, 0.0, still.cpu_seconds or 0.0)
+        _move(journal, row, fate, 0.0, still.cpu_seconds or 0.0)
         data = {"state": fate.state, "reason": fate.reason, "token": each.token}
-        events.append((row.group_id, _event(row.id, data, now)))
-    return events
+        journal.state(row.group_id, row.id, data)
 
 
-def _move(
-    tx: Connection, row: sa.Row, fate: Fate, now: float, delay: float, seconds: float
-) -> None:
+def _move(journal: Journal, row: sa.Row, fate: Fate, delay: float, seconds: float) -> None:
     """Requeue or end a job whose attempt used `seconds` of CPU."""
     if fate.state in ENDED:
-        _settle(tx, row, fate, now, cost(seconds))
+        _settle(journal, row, fate, cost(seconds))
         return
-    tx.execute(
-        t.jobs.update()
-        .where(t.jobs.c.id == row.id)
-        .values(
-            state=fate.state,
-            reason=fate.reason,
-            not_before=now + delay,
-            spent=t.jobs.c.spent + cost(seconds),
-        )
+    later = journal.now + delay
+    journal.tx.execute(
+        sql.AGAIN,
+        {"job_": row.id, "why": fate.reason, "later": later, "used": cost(seconds)},
     )
 
 
-def _settle(tx: Connection, row: sa.Row, fate: Fate, now: float, used: int) -> None:
+def _settle(journal: Journal, row: sa.Row, fate: Fate, used: int) -> None:
     """End a job, and turn what it reserved into what it pays and what is given back."""
     paid, back = settle(row.reserved, row.spent + used)
     reason = fate.reason or (row.reason if fate.state is not State.SUCCEEDED else None)
     if fate.state is State.CANCELLED and row.state == State.CANCELLING and row.reason:
         reason = row.reason
-    tx.execute(
-        t.jobs.update()
-        .where(t.jobs.c.id == row.id)
-        .values(
-            state=fate.state,
-            reason=reason,
-            ended_by=row.ended_by if row.state == State.CANCELLING else fate.ended_by,
-            finished=now,
-            spent=row.spent + used,
-        )
-    )
-    if row.reserved:
-        g = t.groups.c
-        tx.execute(
-            t.groups.update()
-            .where(g.id == row.group_id)
-            .values(reserved=g.reserved - row.reserved, spent=g.spent + paid)
-        )
-        about = {"group_id": row.group_id, "job_id": row.id, "time": now}
-        tx.execute(
-            t.charges.insert(),
-            [
-                {**about, "kind": "pay", "amount": paid},
-                {**about, "kind": "release", "amount": back},
-            ],
-        )
+    who = row.ended_by if row.state == State.CANCELLING else fate.ended_by
+    about = {"to": str(fate.state), "why": reason, "who": who, "now": journal.now}
+    journal.tx.execute(sql.END, {"job_": row.id, "used": row.spent + used, **about})
+    journal.pay(row, paid, back)
 
 
 def _results(tx: Connection, job: str, token: int, now: float, results) -> None:
     for result in results:
-        where = (t.artifacts.c.job_id == job, t.artifacts.c.path == result.path)
-        values = {
-            "token": token,
-            "kind": result.kind,
-            "size": result.size,
-            "sha256": result.sha256,
-            "created": now,
-        }
-        changed = tx.execute(t.artifacts.update().where(*where).values(**values)).rowcount
-        if not changed:
-            tx.execute(
-                t.artifacts.insert().values(id=new_id(), job_id=job, path=result.path, **values)
-            )
-
-
-def _event(job: str, data: dict, now: float) -> dict:
-    return {"job_id": job, "kind": "state", "data": data, "time": now}
-
-
-def _write_events(tx: Connection, events: list[tuple[str, dict]]) -> None:
-    for group in sorted({group for group, _ in events}):
-        add_events(tx, group, [row for each, row in events if each == group])
+        values = {"token": token, "kind": result.kind, "size": result.size}
+        values |= {"sha256": result.sha256}
+        new = {f"new_{name}": value for name, value in values.items()}
+        again = {"job_": job, "path_": result.path, "now": now, **new}
+        if not tx.execute(sql.ARTIFACT_AGAIN, again).rowcount:
+            made = {"id": new_id(), "job_id": job, "path": result.path, "created": now}
+            tx.execute(sql.ARTIFACT, {**made, **values})

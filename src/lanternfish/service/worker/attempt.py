@@ -10,6 +10,7 @@ import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -26,12 +27,12 @@ from lanternfish.service.worker.environments import (
 from lanternfish.service.worker.process import Child, End
 from lanternfish.service.worker.relay import Relay
 from lanternfish.service.worker.results import LostInputError, gather, keep, lay_out
-from lanternfish.service.worker.sandbox import Sandbox
 from lanternfish.service.worker.tree import MARK, kill_leftovers
 
-BEAT = 2.0  # seconds between heartbeats; a cancel is noticed as soon
+if TYPE_CHECKING:
+    from lanternfish.service.worker.loop import Worker
+
 _SECRETS = ("SECRET", "PASSWORD", "TOKEN", "AWS_", "PGPASS", "CREDENTIAL", "API_KEY")
-DELAY = 30.0  # seconds before an attempt that failed for a cause outside is made again
 
 
 @dataclass
@@ -40,10 +41,7 @@ class Attempt:
 
     store: Store
     job: sa.Row
-    worker: str
-    lease: float
-    sandbox: Sandbox | None = None
-    beat: float = BEAT
+    worker: Worker
     _lost: bool = field(default=False, init=False)
     _heard: float = field(default=0.0, init=False)
     _cancelling: bool = field(default=False, init=False)
@@ -124,8 +122,8 @@ class Attempt:
         kept |= variables
         kept |= {MARK: self.job.id, "PYTHONUNBUFFERED": "1", "MPLBACKEND": "Agg"}
         kept |= {"LANTERNFISH_ATTEMPT": str(self.job.token)}
-        if self.sandbox is not None:
-            return self.sandbox.wrap(command, kept, self.folder, task)
+        if self.worker.sandbox is not None:
+            return self.worker.sandbox.wrap(command, kept, self.folder, task)
         return command, kept
 
     def _hear(self, relay: Relay, manifest: Manifest, output: Path, found: dict) -> None:
@@ -150,7 +148,7 @@ class Attempt:
             about["environment"] = manifest.environment["lock_sha256"]
         while not child.wait(0.05):
             self._try(relay.flush)
-            if time.monotonic() - beaten >= self.beat:
+            if time.monotonic() - beaten >= self.worker.beat:
                 beaten = time.monotonic()
                 child.use.measure(child.pid)
                 relay.event(
@@ -169,7 +167,7 @@ class Attempt:
             self.store,
             self.job.id,
             self.job.token,
-            lease=self.lease,
+            lease=self.worker.lease,
             memory=child.use.peak,
             cpu_seconds=child.use.cpu_seconds,
             **about,
@@ -195,7 +193,7 @@ class Attempt:
         except LeaseLostError:
             self._lost = True
         except sa.exc.SQLAlchemyError:
-            if time.monotonic() - self._heard > self.lease:
+            if time.monotonic() - self._heard > self.worker.lease:
                 self._lost = True  # another may have taken over: end, before both write
             time.sleep(0.2)
 
@@ -228,7 +226,7 @@ class Attempt:
             found,
             memory=child.use.peak,
             cpu_seconds=child.use.cpu_seconds,
-            delay=DELAY if state == "retry" else 0.0,
+            delay=self.worker.delay if state == "retry" else 0.0,
         )
 
     def _verdict(self, end: End, manifest: Manifest, output: Path) -> tuple[str, str]:
@@ -254,7 +252,7 @@ class Attempt:
     def _failed(self, relay: Relay, state: str, reason: str) -> Outcome:
         relay.say(reason)
         self._patiently(lambda: relay.flush(now=True))
-        return Outcome(state, reason, delay=DELAY if state == "retry" else 0.0)
+        return Outcome(state, reason, delay=self.worker.delay if state == "retry" else 0.0)
 
 
 def clean(store: Store, job: str) -> None:

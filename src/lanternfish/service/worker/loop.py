@@ -20,10 +20,12 @@ from lanternfish import __version__
 from lanternfish.service import store as ledger
 from lanternfish.service.store import LeaseLostError, Outcome, Store
 from lanternfish.service.store.identity import new_id
-from lanternfish.service.worker.attempt import BEAT, Attempt, clean
+from lanternfish.service.worker.attempt import Attempt, clean
 from lanternfish.service.worker.sandbox import Sandbox
 
 LOG = logging.getLogger("lanternfish.worker")
+BEAT = 2.0
+DELAY = 30.0
 POLL = 0.2  # seconds between looks for work
 PRESENT = 15.0  # seconds between words that the worker is there
 
@@ -38,6 +40,8 @@ class Worker:
         once: return when no job waits (for tests and batch systems).
         sandbox: bounds for strangers' code; None: no sandbox (personal mode).
         name: in listings and reasons.
+        beat: seconds between heartbeats; a cancel is noticed as soon.
+        delay: seconds before an attempt that failed for a cause outside is made again.
     """
 
     analyses: tuple[str, ...] | None = None
@@ -46,6 +50,7 @@ class Worker:
     sandbox: Sandbox | None = None
     name: str = ""
     beat: float = BEAT
+    delay: float = DELAY
 
     def __post_init__(self) -> None:
         self.name = self.name or f"{socket.gethostname()[:30]}-{os.getpid()}-{new_id()[-4:]}"
@@ -88,7 +93,7 @@ def work(store: Store, worker: Worker, stop: threading.Event | None = None) -> i
             stop.wait(POLL)
             continue
         done += 1
-        outcome = Attempt(store, job, worker.name, worker.lease, worker.sandbox, worker.beat).run()
+        outcome = Attempt(store, job, worker).run()
         ended = None if outcome is None else (job.id, job.token, outcome)
     with contextlib.suppress(sa.exc.SQLAlchemyError):
         _note(store, worker, stopped=True)
