@@ -79,7 +79,8 @@ def demo(request: Request, name: str) -> Response:
     if analysis.demo is None:
         raise st.NotFoundError(f"{analysis.title} has no demo.")
     inputs = platform.catalogue.demo_inputs(analysis, group.id, request.state.actor.id)
-    wish = Wish(name, analysis.demo["settings"], (inputs,), title=f"Demo: {analysis.title}")
+    title = f"Demo: {analysis.demo['title']}"
+    wish = Wish(name, analysis.demo["settings"], (inputs,), title=title, known=True)
     rows = submit(request, group.id, wish)
     audit(request, "submit", group=group.id, object=rows[0].id, detail={"demo": name})
     return RedirectResponse(f"/jobs/{rows[0].id}", 303)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import tempfile
 import threading
 from collections import OrderedDict
@@ -177,7 +178,7 @@ class Catalogue:
         key = fingerprint([analysis.name, analysis.code, settings, run])
         if key in self.verdicts:
             return self.verdicts[key]
-        with tempfile.TemporaryDirectory(prefix="lanternfish-check-") as folder:
+        with self._folder() as folder:
             paths = self._laid_out(run, Path(folder))
             problems, bound = an.check_request(analysis.name, settings, paths)
         errors = {pointer(p.field): p.expected for p in problems}
@@ -202,7 +203,7 @@ class Catalogue:
             inside.mkdir()
             place = inside / row.name
             if self.store.blobs.remote is None:
-                place.symlink_to(self.store.blobs.place(row.sha256))
+                _link(self.store.blobs.place(row.sha256), place)
             elif row.size <= FETCHED:
                 self.store.blobs.fetch(row.sha256, place)
             else:
@@ -214,10 +215,16 @@ class Catalogue:
         """A sentence where a data set's first bytes contradict its name."""
         if self.store.blobs.remote is not None or row.location is not None:
             return ""
-        with tempfile.TemporaryDirectory(prefix="lanternfish-check-") as folder:
+        with self._folder() as folder:
             place = Path(folder) / row.name
-            place.symlink_to(self.store.blobs.place(row.sha256))
+            _link(self.store.blobs.place(row.sha256), place)
             return contradiction(place)
+
+    def _folder(self) -> tempfile.TemporaryDirectory:
+        """A folder on the disk of the blobs, so that they can be linked."""
+        checks = self.folder / "checks"
+        checks.mkdir(exist_ok=True)
+        return tempfile.TemporaryDirectory(dir=checks)
 
     def demo_inputs(self, analysis: Analysis, group: str, user: str) -> dict[str, str]:
         """The demo's data as data sets of the group, made where they are not there yet."""
@@ -231,6 +238,14 @@ class Catalogue:
                 row = st.add_dataset(self.store, group, user, each["filename"], size, sha256)
             found[name] = row.id
         return found
+
+
+def _link(content: str, place: Path) -> None:
+    """The content under its name: a hard link, because who follows a soft one loses the name."""
+    try:
+        os.link(content, place)
+    except OSError:  # another disk, or one without links
+        shutil.copyfile(content, place)
 
 
 def reserve(cpu_seconds: float | None) -> int:

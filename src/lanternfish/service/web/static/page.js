@@ -20,10 +20,17 @@ document.addEventListener("submit", (event) => {
     event.preventDefault();
     return;
   }
+  const busy = event.submitter?.dataset.busy;
+  if (busy) {
+    const before = event.submitter.textContent;
+    setTimeout(() => (event.submitter.textContent = busy));
+    window.addEventListener("pageshow", () => (event.submitter.textContent = before), { once: true });
+    say(busy);
+  }
   // A second click while the first is under way would only say so twice.
   if (!event.submitter?.hasAttribute("data-many")) {
     setTimeout(() => event.submitter && (event.submitter.disabled = true));
-    setTimeout(() => event.submitter && (event.submitter.disabled = false), 4000);
+    setTimeout(() => event.submitter && (event.submitter.disabled = false), busy ? 60000 : 4000);
   }
 });
 
@@ -68,10 +75,13 @@ for (const form of document.querySelectorAll("form[data-check]")) {
       body: new URLSearchParams(new FormData(form)),
     });
     if (!answer.ok || mine !== turn) return;
-    showProblems(form, (await answer.json()).errors);
+    const told = await answer.json();
+    showProblems(form, told.errors);
+    const bound = form.querySelector("[data-bound]");
+    if (bound && told.bound) bound.textContent = told.bound;
   };
   form.addEventListener("input", (event) => {
-    if (!event.target.name?.startsWith("/")) return;
+    if (!/^(\/|input:|seed|minutes)/.test(event.target.name ?? "")) return;
     clearTimeout(waiting);
     waiting = setTimeout(() => check().catch(() => {}), 350);
   });
