@@ -17,13 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-import uvicorn
 
 from lanternfish.service import store as st
 from lanternfish.service.server import Configuration, create_app
 from lanternfish.service.server.passwords import hashed
 from lanternfish.service.server.personal import ensure_token
-from lanternfish.service.server.serve import Server
+from lanternfish.service.server.serve import make_server
 from lanternfish.service.store import Store
 
 PASSWORD = "a long password"  # of everybody
@@ -83,12 +82,7 @@ def serving(folder: Path, **options):
     configuration = Configuration(folder=folder, port=port, **options)
     store = st.open(configuration.database, folder, blobs=configuration.blobs)
     app = create_app(configuration, store)
-    server = Server(
-        uvicorn.Config(
-            app, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=2
-        )
-    )
-    server.platform = app.state.platform
+    server = make_server(app, port=port)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

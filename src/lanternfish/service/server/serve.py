@@ -14,9 +14,11 @@ import webbrowser
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import uvicorn
+from fastapi import FastAPI
 
 from lanternfish.service import store as st
 from lanternfish.service.server.app import create_app
@@ -76,19 +78,7 @@ def run(
     store = st.open(configuration.database, configuration.folder, blobs=configuration.blobs)
     app = create_app(configuration, store)
     platform: Platform = app.state.platform
-    server = Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            proxy_headers=bool(configuration.proxies),
-            forwarded_allow_ips=list(configuration.proxies) or None,
-            timeout_graceful_shutdown=5,
-            timeout_keep_alive=75,
-            server_header=False,
-        )
-    )
-    server.platform = platform
+    server = make_server(app)
     workers = Workers(configuration, store)
     announcing = threading.Thread(
         target=_announce, args=(server, platform, told, browser), daemon=True
@@ -100,6 +90,27 @@ def run(
     finally:
         workers.stop()
         store.close()
+
+
+def make_server(app: FastAPI, **options: Any) -> Server:
+    """The server of an application, as it is run everywhere."""
+    platform: Platform = app.state.platform
+    proxies = platform.configuration.proxies
+    made = Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=list(proxies),
+            timeout_graceful_shutdown=3,
+            timeout_keep_alive=75,
+            server_header=False,
+            **options,
+        )
+    )
+    made.platform = platform
+    return made
 
 
 def _announce(server: Server, platform: Platform, told: Callable[[str], None], browser: bool) -> None:
