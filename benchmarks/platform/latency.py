@@ -1,6 +1,6 @@
 """How long a person waits: from submitting to the first line of the log; pages with 10,000 jobs.
 
-    python benchmarks/platform/latency.py [--jobs 10000]
+python benchmarks/platform/latency.py [--jobs 10000]
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import httpx
-from served import percentile, served
 
 from lanternfish.service import store as st
+from served import percentile, served
 
 SUBMISSIONS, VISITS = 10, 20
 PAGES = ("/analyses", "/jobs", "/jobs?show=waiting", "/data", "/admin", "/api/v1/jobs?limit=50")

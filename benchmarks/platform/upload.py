@@ -22,6 +22,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+
 from served import served
 
 BLOCK = 1 << 20

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import httpx
 import psutil
-from served import percentile, served
 
 from lanternfish.service import store as st
+from served import percentile, served
 
 
 async def watch(client: httpx.AsyncClient, job: str, delays: list[float], until: float) -> None:

@@ -1,4 +1,4 @@
-"""Form, schema and file hold the same values: for every schema, values come back as they went in."""
+"""Form, schema and file hold the same values: values come back as they went in."""
 
 import json
 from enum import Enum

@@ -1,5 +1,6 @@
 """Streams: what is written arrives in order, once, also after cuts; many watchers cost little."""
 
+import itertools
 import json
 import threading
 import time
@@ -82,7 +83,7 @@ def test_events_and_log_arrive_in_order_and_end(server, job):
     assert found[-1][0] == "end"
     assert found[-1][1] == {"state": "succeeded"}
     ids = [Position.parse(place) for _, _, place in found]
-    assert all(a.event <= b.event and a.offset <= b.offset for a, b in zip(ids, ids[1:]))
+    assert all(a.event <= b.event and a.offset <= b.offset for a, b in itertools.pairwise(ids))
 
 
 def test_cuts_anywhere_leave_no_gap_and_no_repeat(server, job):
@@ -182,9 +183,7 @@ def test_a_group_is_told_that_a_job_changed(server):
     until = time.monotonic() + 5
     while not server.platform.hub.watching and time.monotonic() < until:
         time.sleep(0.02)
-    made = st.submit(
-        server.store, st.Submission(server.group, server.user_id, "count", "1.0", {})
-    )
+    made = st.submit(server.store, st.Submission(server.group, server.user_id, "count", "1.0", {}))
     watcher.join(10)
     st.cancel(server.store, made.id, "the test")
     assert found == [{"jobs": [made.id]}]

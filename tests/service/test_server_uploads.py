@@ -74,7 +74,11 @@ def test_what_the_server_can_do_is_said(client):
     answer = client.options("/api/v1/uploads")
     assert answer.status_code == 204
     assert answer.headers["Tus-Version"] == "1.0.0"
-    assert set(answer.headers["Tus-Extension"].split(",")) >= {"creation", "checksum", "termination"}
+    assert set(answer.headers["Tus-Extension"].split(",")) >= {
+        "creation",
+        "checksum",
+        "termination",
+    }
     assert answer.headers["Tus-Max-Size"] == str(1 << 30)
 
 

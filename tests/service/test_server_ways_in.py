@@ -129,7 +129,9 @@ def test_the_last_owner_stays(server):
 
 def test_a_personal_server_lets_in_by_its_link_once(mine):
     key = mine.platform.start_keys.new()
-    assert httpx.get(f"{mine.url}/analyses", headers=PAGE).headers["Location"].startswith("/sign-in")
+    assert (
+        httpx.get(f"{mine.url}/analyses", headers=PAGE).headers["Location"].startswith("/sign-in")
+    )
     with httpx.Client(base_url=mine.url) as browser:
         assert browser.get(f"/start?key={key}").headers["Location"] == "/analyses"
         assert browser.get("/analyses").status_code == 200

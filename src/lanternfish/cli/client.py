@@ -58,7 +58,8 @@ def connect(server: str | None) -> Client:
     for url, secret in [*known.items(), *_own().items()]:
         return Client(url, token or secret)
     raise Mistake(
-        "Expected a server: `lanternfish login https://…` signs in, `lanternfish serve` opens one here."
+        "Expected a server: `lanternfish login https://…` signs in, `lanternfish serve` opens one "
+        "here."
     )
 
 
@@ -66,9 +67,7 @@ def _own() -> dict[str, str]:
     """Address and token of the personal server that runs on this machine."""
     folder = Path(os.environ.get("LANTERNFISH_FOLDER") or Path.home() / ".lanternfish")
     try:
-        return {
-            (folder / "address").read_text().strip(): (folder / "token").read_text().strip()
-        }
+        return {(folder / "address").read_text().strip(): (folder / "token").read_text().strip()}
     except OSError:
         return {}
 
@@ -140,7 +139,9 @@ class Client:
             "Upload-Metadata": f"filename {name}",
         }
         query = {"group": group} if group else {}
-        return self.ask("POST", "/api/v1/uploads", headers=headers, params=query).headers["Location"]
+        return self.ask("POST", "/api/v1/uploads", headers=headers, params=query).headers[
+            "Location"
+        ]
 
     def _piece(self, place: str, file, offset: int) -> int:
         for pause in (*RETRIES, None):
@@ -172,8 +173,8 @@ class Client:
         last, tries = "", 0
         while True:
             try:
-                for name, data, last in self._events(job, last):
-                    tries = 0
+                for name, data, place in self._events(job, last):
+                    last, tries = place, 0
                     yield name, data
                     if name == "end":
                         return

@@ -304,7 +304,9 @@ def _settings(
             raise Mistake(f"Expected JSON in {file}: {error}.") from None
         if values.get("format") == "lanternfish settings 1":
             if values["analysis"] != analysis:
-                raise Mistake(f"Expected settings of {analysis}; got those of {values['analysis']}.")
+                raise Mistake(
+                    f"Expected settings of {analysis}; got those of {values['analysis']}."
+                )
             values, seed = values["settings"], values.get("seed", 0)
     for change in changes:
         name, sign, text = change.partition("=")
@@ -371,7 +373,11 @@ def _list(jobs: list[dict[str, Any]]) -> None:
     for title in ("job", "state", "analysis", "title", "data"):
         table.add_column(title, no_wrap=title in ("job", "state"))
     for job in jobs:
-        share = f" {100 * job['progress']:.0f} %" if job["progress"] and job["state"] == "running" else ""
+        share = (
+            f" {100 * job['progress']:.0f} %"
+            if job["progress"] and job["state"] == "running"
+            else ""
+        )
         names = ", ".join(each["filename"] for each in job["inputs"])
         table.add_row(job["id"], job["state"] + share, job["analysis"], job["title"], names)
     out().print(table)

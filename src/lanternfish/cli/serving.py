@@ -14,7 +14,7 @@ from lanternfish.cli.console import Mistake, ending, out, say
 def serve(
     config: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.toml", help="A laboratory's server: accounts, database, address."),
+        typer.Option(metavar="FILE.toml", help="A laboratory's server: accounts, database."),
     ] = None,
     folder: Annotated[
         Path | None,

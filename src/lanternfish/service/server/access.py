@@ -95,7 +95,8 @@ def _identify(request: Request) -> None:
         row = st.find_token(platform.store, secret.strip())
         if row is None:
             raise HTTPException(
-                401, "Expected a valid token; it is unknown, expired or revoked. "
+                401,
+                "Expected a valid token; it is unknown, expired or revoked. "
                 "Make another on the page Account, or `lanternfish login` again.",
                 {"WWW-Authenticate": "Bearer"},
             )
@@ -161,7 +162,9 @@ class Gate:
         changes = self.of == "upload" or request.method == "DELETE"
         changes = changes or request.url.path.endswith(("/cancel", "/delete"))
         if changes and found.user_id != actor.id:
-            raise HTTPException(403, "It is another member's; only an owner of the group may do this.")
+            raise HTTPException(
+                403, "It is another member's; only an owner of the group may do this."
+            )
 
 
 def _by_path(name: str, find: Callable[[st.Store, str], Row | None]) -> Finder:

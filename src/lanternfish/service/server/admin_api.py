@@ -1,4 +1,4 @@
-"""Administration: users, groups, budgets and quotas, workers, who did what. And the API's document."""
+"""Administration: users, groups, quotas, workers, who did what; and the API's document."""
 
 from __future__ import annotations
 

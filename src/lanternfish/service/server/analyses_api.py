@@ -69,7 +69,9 @@ def look(request: Request, name: str) -> AnalysisSeen:
     found = analysis_of(platform_of(request), name)
     demo = found.demo
     if demo is not None:  # paths of this machine are nobody's business
-        inputs = {k: {"filename": v["filename"], "size": v["size"]} for k, v in demo["inputs"].items()}
+        inputs = {
+            k: {"filename": v["filename"], "size": v["size"]} for k, v in demo["inputs"].items()
+        }
         demo = {"title": demo["title"], "settings": demo["settings"], "inputs": inputs}
     return AnalysisSeen(
         **_listed(found).model_dump(),

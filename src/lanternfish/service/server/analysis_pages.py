@@ -110,6 +110,7 @@ async def start(request: Request, name: str) -> Response:
 async def check(request: Request, name: str) -> Response:
     """Sentences for what is wrong in a form, by JSON pointer."""
     sent = await request.form()
+
     def told() -> dict[str, Any]:
         platform = platform_of(request)
         analysis = analysis_of(platform, name)
@@ -190,7 +191,9 @@ def _read(request: Request, analysis: Analysis, sent: FormData) -> Filled:
         name = key.removeprefix("input:")
         if key.startswith("input:") and name in known and value:
             inputs.setdefault(name, []).append(value)
-    text = {key: value.strip() for key, value in pairs if key in ("seed", "title", "minutes", "parent")}
+    text = {
+        key: value.strip() for key, value in pairs if key in ("seed", "title", "minutes", "parent")
+    }
     filled = Filled(settings, inputs, raw=raw, errors=errors)
     filled.seed, filled.title = text.get("seed", "0"), text.get("title", "")[:200]
     filled.minutes, filled.parent = text.get("minutes", ""), text.get("parent", "")
@@ -222,10 +225,12 @@ def _other_errors(filled: Filled) -> dict[str, str]:
 
 def _loaded(analysis: Analysis, sent: FormData) -> Filled:
     """A form filled from a file of settings."""
-    filled = Filled(inputs={
-        each.name: [v for v in sent.getlist(f"input:{each.name}") if isinstance(v, str) and v]
-        for each in analysis.inputs
-    })
+    filled = Filled(
+        inputs={
+            each.name: [v for v in sent.getlist(f"input:{each.name}") if isinstance(v, str) and v]
+            for each in analysis.inputs
+        }
+    )
     try:
         told = json.loads(str(sent.get("loaded", "")))
         if not isinstance(told, dict):
@@ -244,7 +249,9 @@ def _loaded(analysis: Analysis, sent: FormData) -> Filled:
     filled.settings = told
     filled.notice = "The settings of the file are in the form."
     if strange:
-        filled.errors = {"": f"The file has entries that this analysis does not know: {', '.join(strange)}."}
+        filled.errors = {
+            "": f"The file has entries that this analysis does not know: {', '.join(strange)}."
+        }
     return filled
 
 
@@ -258,7 +265,9 @@ def _saved(analysis: Analysis, filled: Filled) -> Response:
         "settings": filled.settings,
     }
     headers = {"Content-Disposition": disposition(f"{analysis.name} settings.json", False)}
-    return Response(json.dumps(told, indent=2, ensure_ascii=False) + "\n", 200, headers, "application/json")
+    return Response(
+        json.dumps(told, indent=2, ensure_ascii=False) + "\n", 200, headers, "application/json"
+    )
 
 
 def _as_job(request: Request, analysis: Analysis, job: str) -> Filled:

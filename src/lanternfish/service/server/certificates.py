@@ -36,7 +36,13 @@ def of_job(store: st.Store, job: str) -> dict[str, Any]:
         "finished": row.finished,
         "core_hours": hours(row.spent),
         "inputs": [
-            {"name": i.name, "file": i.filename, "size": i.size, "sha256": i.sha256, "location": i.location}
+            {
+                "name": i.name,
+                "file": i.filename,
+                "size": i.size,
+                "sha256": i.sha256,
+                "location": i.location,
+            }
             for i in st.inputs_of(store, job)
         ],
         "outputs": [

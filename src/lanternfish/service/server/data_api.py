@@ -45,7 +45,7 @@ def datasets(
 
 @router.post("", **allow(Action.RUN, "group"), status_code=201)
 def point(request: Request, place: Place) -> views.DatasetSeen:
-    """Register data in place, without an upload: on a personal server, or in `local_data` folders."""
+    """Register data in place: any of a personal server, else those in `local_data` folders."""
     return views.dataset(register(request, place.location, place.name))
 
 
@@ -56,7 +56,10 @@ def look(request: Request, dataset_id: str) -> views.DatasetSeen:
 
 
 @router.get(
-    "/{dataset_id}/content", **allow(Action.SEE, "dataset"), response_class=Response, responses={
+    "/{dataset_id}/content",
+    **allow(Action.SEE, "dataset"),
+    response_class=Response,
+    responses={
         206: {"description": "The range that was asked for."},
         304: {"description": "The content is known already."},
     },
@@ -106,7 +109,9 @@ def allowed_path(configuration: Configuration, location: str) -> Path:
         roots = [Path(os.path.realpath(each)) for each in configuration.local_data]
         if not any(path == root or root in path.parents for root in roots):
             where = ", ".join(map(str, configuration.local_data)) or "none on this server"
-            raise Mistake(f"Expected a path below the folders of shared data ({where}).", status=403)
+            raise Mistake(
+                f"Expected a path below the folders of shared data ({where}).", status=403
+            )
     if path == platform_folder(configuration) or platform_folder(configuration) in path.parents:
         raise Mistake("Expected a path outside of lanternfish's own folder.", status=403)
     if not path.exists():

@@ -1,4 +1,4 @@
-"""Files out: ranges, entity tags, names that stay text, archives that are made while they are sent."""
+"""Files out: ranges, entity tags, names that stay text, archives made while they are sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,15 @@ from lanternfish.service.store import Store
 
 BLOCK = 1 << 20
 _SHOWN = frozenset(  # kinds that a page shows; all others are only downloaded
-    "image/png image/jpeg image/gif image/webp image/svg+xml video/mp4 video/webm".split()
+    [
+        "image/png",
+        "image/jpeg",
+        "image/gif",
+        "image/webp",
+        "image/svg+xml",
+        "video/mp4",
+        "video/webm",
+    ]
 )
 _TEXT = frozenset({"text/plain", "text/csv", "application/json", "text/markdown"})
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z", re.ASCII)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import errno
 import logging
+from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import OperationalError, TimeoutError as PoolTimeout
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
-from urllib.parse import quote
 
 from lanternfish.service import store as st
 from lanternfish.service.server.rendering import page
@@ -62,7 +63,9 @@ def answer(request: Request, status: int, sentence: str, **more) -> Response:
         return JSONResponse({"detail": sentence, **more}, status, headers)
     if status == 401:
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        back = f"?next={quote(target, safe='')}" if request.method == "GET" and target != "/" else ""
+        back = (
+            f"?next={quote(target, safe='')}" if request.method == "GET" and target != "/" else ""
+        )
         return RedirectResponse(f"/sign-in{back}", 303)
     title = _TITLES.get(status, "Something went wrong")
     made = page(request, "error.html", status, title=title, sentence=sentence)

@@ -241,7 +241,9 @@ def wanted_in_words(root: Schema, schema: Schema) -> str:
         return ""
     limits = limits_in_words(inner)
     unit = f" {inner['unit']}" if inner.get("unit") and limits else ""
-    return _KINDS[kind] + (f", {limits}{unit}" if limits else "") + (" (or none)" if nullable else "")
+    return (
+        _KINDS[kind] + (f", {limits}{unit}" if limits else "") + (" (or none)" if nullable else "")
+    )
 
 
 def _plain(number: Any) -> str:
@@ -450,7 +452,9 @@ class _Reader:
             self.errors[pointer] = str(error)
             return ABSENT
 
-    def _empty(self, schema: Schema, pointer: str, kind: str, nullable: bool, required: bool) -> Any:
+    def _empty(
+        self, schema: Schema, pointer: str, kind: str, nullable: bool, required: bool
+    ) -> Any:
         if nullable:
             return None
         if kind in ("numbers", "texts"):

@@ -84,9 +84,8 @@ class Growing:
         body = await run_in_threadpool(self._open, row, checksum)
         try:
             await self._receive(body, row.length, stream)
-            if body.check is not None and checksum is not None:
-                if body.check.digest() != checksum.digest:
-                    raise Refusal(460, "The bytes are not those of the checksum; send them again.")
+            if checksum is not None and body.check.digest() != checksum.digest:
+                raise Refusal(460, "The bytes are not those of the checksum; send them again.")
             await run_in_threadpool(self._confirm, body)
         except ClientDisconnect:
             if checksum is None:

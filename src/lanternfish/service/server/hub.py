@@ -226,8 +226,10 @@ class Hub:
         return found
 
     def _read(self, kind: str, key: str, since: Position) -> News | None:
-        return job_news(self.store, key, since) if kind == "job" else group_news(
-            self.store, key, since
+        return (
+            job_news(self.store, key, since)
+            if kind == "job"
+            else group_news(self.store, key, since)
         )
 
 
@@ -276,7 +278,7 @@ def message(name: str, data: dict, position: Position) -> bytes:
 
 
 def decoded(data: bytes, whole: bool) -> tuple[str, int]:
-    """Text of log bytes and how many were used: a character that is cut in two waits for its rest."""
+    """Text of log bytes and how many were used: a character cut in two waits for its rest."""
     end = len(data)
     if not whole:
         for back in range(1, min(4, end) + 1):

@@ -198,7 +198,12 @@ def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
 
 def _rest(job: views.JobSeen) -> dict[str, Any]:
     inputs = {f"input {each.name}": each.filename for each in job.inputs}
-    return {"seed": job.seed, **inputs, "analysis": f"{job.analysis} {job.version}", "state": job.state}
+    return {
+        "seed": job.seed,
+        **inputs,
+        "analysis": f"{job.analysis} {job.version}",
+        "state": job.state,
+    }
 
 
 def _report(store: st.Store, files: list) -> str:

@@ -160,7 +160,9 @@ def files(request: Request, job_id: str) -> list[views.FileSeen]:
 
 
 @router.get("/jobs/{job_id}/files/{path:path}", **allow(Action.SEE, "job"), response_class=Response)
-@router.head("/jobs/{job_id}/files/{path:path}", **allow(Action.SEE, "job"), response_class=Response)
+@router.head(
+    "/jobs/{job_id}/files/{path:path}", **allow(Action.SEE, "job"), response_class=Response
+)
 def file(request: Request, job_id: str, path: str, shown: bool = False) -> Response:
     """One result file, whole or a range; `shown` lets a page show a picture or video."""
     store = platform_of(request).store
@@ -174,7 +176,7 @@ def file(request: Request, job_id: str, path: str, shown: bool = False) -> Respo
 @router.get("/jobs/{job_id}/archive", **allow(Action.SEE, "job"), response_class=Response)
 def archive(request: Request, job_id: str, folder: str = "") -> Response:
     """All result files, or those of one folder, as a ZIP that is made while it is sent."""
-    platform, row = platform_of(request), request.state.job
+    row = request.state.job
     return _archive(request, f"{row.title or row.analysis} {row.id[-6:]}", [row], folder)
 
 

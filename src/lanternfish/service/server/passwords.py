@@ -46,4 +46,3 @@ def complaint(password: str, name: str = "") -> str:
     if len(set(password)) < 4:
         return "Expected a password of more than three different characters."
     return ""
-

@@ -166,7 +166,9 @@ def members(request: Request, group_id: str) -> list[MemberSeen]:
     return [MemberSeen(user=r.user_id, name=r.name, role=Role(r.role)) for r in rows]
 
 
-@router.put("/groups/{group_id}/members/{user_id}", **allow(Action.MANAGE, "group"), status_code=204)
+@router.put(
+    "/groups/{group_id}/members/{user_id}", **allow(Action.MANAGE, "group"), status_code=204
+)
 def give_role(request: Request, group_id: str, user_id: str, given: RoleGiven) -> None:
     """Change a member's role; people come in by invitations."""
     set_role(request, group_id, user_id, given.role)

@@ -28,7 +28,9 @@ def plotly_script() -> Path:
     """Plotly's script, as shipped inside its wheel; Plotly itself is never imported."""
     found = find_spec("plotly")
     if found is None or not found.submodule_search_locations:
-        raise ModuleNotFoundError("Expected plotly to be installed: pip install lanternfish[service]")
+        raise ModuleNotFoundError(
+            "Expected plotly to be installed: pip install lanternfish[service]"
+        )
     return Path(next(iter(found.submodule_search_locations))) / "package_data" / "plotly.min.js"
 
 

@@ -26,9 +26,7 @@ def explore(request: Request, job_id: str) -> Response:
     if samples is None:
         raise st.NotFoundError("This job has left no table of samples (samples.csv) to explore.")
     traces = next((p for p in files if p.rsplit("/", 1)[-1] == TRACES), None)
-    return page(
-        request, "explore.html", job=request.state.job, samples=samples, traces=traces
-    )
+    return page(request, "explore.html", job=request.state.job, samples=samples, traces=traces)
 
 
 @router.get("/jobs/{job_id}/certificate", **allow(Action.SEE, "job"))

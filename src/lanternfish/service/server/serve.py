@@ -113,7 +113,9 @@ def make_server(app: FastAPI, **options: Any) -> Server:
     return made
 
 
-def _announce(server: Server, platform: Platform, told: Callable[[str], None], browser: bool) -> None:
+def _announce(
+    server: Server, platform: Platform, told: Callable[[str], None], browser: bool
+) -> None:
     while not server.started:
         if server.should_exit:
             return

@@ -141,7 +141,7 @@ def new_user(platform: Platform, name: str, password: str, email: str, **more) -
 
 
 def checked(request: Request, name: str, password: str) -> str:
-    """Id of the user whose name (or e-mail address) and password these are; 401 or 429 otherwise."""
+    """Id of the user whose name (or address) and password these are; 401 or 429 otherwise."""
     platform = platform_of(request)
     name = " ".join(name.split())[:200]
     keys = [_key(request, "sign-in"), f"sign-in of {name.casefold()}"]

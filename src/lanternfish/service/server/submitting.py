@@ -34,7 +34,9 @@ class Wish:
 def analysis_of(platform: Platform, name: str) -> Analysis:
     found = platform.catalogue.get(name)
     if found is None:
-        raise st.NotFoundError(f"Expected the name of an analysis of this server; got {name[:100]!r}.")
+        raise st.NotFoundError(
+            f"Expected the name of an analysis of this server; got {name[:100]!r}."
+        )
     return found
 
 
@@ -104,7 +106,9 @@ def input_errors(
 
 def _one_input(platform: Platform, each, group: str, dataset: str | None) -> str:
     if not dataset:
-        return f"Expected a data set for {each.title}; choose or upload one." if each.required else ""
+        return (
+            f"Expected a data set for {each.title}; choose or upload one." if each.required else ""
+        )
     row = st.find_dataset(platform.store, dataset)
     if row is None or row.deleted is not None or row.group_id != group:
         return "Expected a data set of this group; it is not there (any more)."
@@ -120,7 +124,11 @@ def _shorter(seconds: float | None, minutes: float | None) -> float | None:
 
 def _refuse_code(platform: Platform, analysis: Analysis) -> None:
     """Settings or inputs that hold code run on a personal server, or in a sandbox, only."""
-    if analysis.arbitrary_code and not platform.configuration.personal and not shutil.which("bwrap"):
+    if (
+        analysis.arbitrary_code
+        and not platform.configuration.personal
+        and not shutil.which("bwrap")
+    ):
         raise Mistake(
             f"{analysis.title} can run code of its user, which a shared server does only in a "
             "sandbox; this one has none (bubblewrap).",

@@ -55,7 +55,9 @@ def check_version(headers: Mapping[str, str]) -> None:
     """Refuse other versions with 412, as the protocol says."""
     version = headers.get("tus-resumable")
     if version != VERSION:
-        raise Refusal(412, f"Expected the header Tus-Resumable: {VERSION}; got {version or 'none'}.")
+        raise Refusal(
+            412, f"Expected the header Tus-Resumable: {VERSION}; got {version or 'none'}."
+        )
 
 
 def creation(headers: Mapping[str, str], largest: int) -> Creation:
@@ -109,7 +111,9 @@ def clean_name(name: str) -> str:
     It is shown and put into archives; files on disk carry ids instead.
     """
     name = unicodedata.normalize("NFC", name).replace("\\", "/").rpartition("/")[2]
-    kept = "".join(c for c in name if unicodedata.category(c)[0] != "C").strip().strip(".") or "data"
+    kept = (
+        "".join(c for c in name if unicodedata.category(c)[0] != "C").strip().strip(".") or "data"
+    )
     while len(kept.encode()) > LONGEST_NAME:
         stem, dot, ending = kept.rpartition(".")
         kept = stem[:-1] + dot + ending if dot and len(ending) < 20 and len(stem) > 1 else kept[:-1]

@@ -105,7 +105,9 @@ def look(request: Request, upload_id: str) -> UploadSeen:
     )
 
 
-@router.patch("/{upload_id}", **allow(Action.RUN, "upload"), status_code=204, response_class=Response)
+@router.patch(
+    "/{upload_id}", **allow(Action.RUN, "upload"), status_code=204, response_class=Response
+)
 async def append(request: Request, upload_id: str) -> Response:
     """Append bytes at the confirmed offset (tus core, checksum)."""
     tus.check_version(request.headers)
@@ -117,7 +119,9 @@ async def append(request: Request, upload_id: str) -> Response:
     return Response(status_code=204, headers=_headers(row) | {"Upload-Offset": str(reached)})
 
 
-@router.post("/{upload_id}", **allow(Action.RUN, "upload"), status_code=204, response_class=Response)
+@router.post(
+    "/{upload_id}", **allow(Action.RUN, "upload"), status_code=204, response_class=Response
+)
 async def overridden(request: Request, upload_id: str) -> Response:
     """PATCH for clients that can only POST (X-HTTP-Method-Override)."""
     if request.headers.get("x-http-method-override", "").upper() != "PATCH":
@@ -125,7 +129,9 @@ async def overridden(request: Request, upload_id: str) -> Response:
     return await append(request, upload_id)
 
 
-@router.delete("/{upload_id}", **allow(Action.RUN, "upload"), status_code=204, response_class=Response)
+@router.delete(
+    "/{upload_id}", **allow(Action.RUN, "upload"), status_code=204, response_class=Response
+)
 def give_up(request: Request, upload_id: str) -> Response:
     """Forget an unfinished upload and its bytes (tus termination)."""
     platform, row = platform_of(request), request.state.upload

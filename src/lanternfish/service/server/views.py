@@ -148,7 +148,9 @@ def listed(store: Store, rows: Iterable[Row]) -> list[dict[str, Any]]:
         names = [each.filename for each in inputs.get(row.id, [])]
         line = dict(row._mapping)
         line["title"] = row.title or row.analysis
-        line["data_names"] = ", ".join(names[:3]) + (f" and {len(names) - 3} more" * (len(names) > 3))
+        line["data_names"] = ", ".join(names[:3]) + (
+            f" and {len(names) - 3} more" * (len(names) > 3)
+        )
         line["took"] = took(row)
         found.append(line)
     return found

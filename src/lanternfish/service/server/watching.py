@@ -42,7 +42,7 @@ class JsonLines(logging.Formatter):
 
 
 class RequestLog:
-    """Counts and logs every request; addresses are kept without their query, which may hold keys."""
+    """Counts and logs every request; paths are kept without their query, which may hold keys."""
 
     def __init__(self, app: ASGIApp):
         self.app = app

@@ -14,7 +14,7 @@ from lanternfish.service.store.database import Store
 def grown(
     store: Store, jobs: Sequence[str], groups: Sequence[str]
 ) -> dict[tuple[str, str], tuple[int, int]]:
-    """Newest event and log size of watched jobs ("job", id), newest event of groups ("group", id)."""
+    """Newest event and log size of watched jobs ("job", id); newest event of ("group", id)."""
     j, e = t.jobs.c, t.events.c
     newest = sa.select(sa.func.max(e.id)).where(e.job_id == j.id).scalar_subquery()
     found: dict[tuple[str, str], tuple[int, int]] = {}
