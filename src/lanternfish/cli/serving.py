@@ -32,7 +32,7 @@ def serve(
 ) -> None:
     """Open the platform in a browser: data in, analysis chosen, everything seen that happens.
 
-    Without a configuration it belongs to you alone: no account, this machine only, everything in one
+    Without a configuration it belongs to you alone: no account, this machine only, all in one
     folder. The printed link lets you in, once; run the command again for another.
 
     Examples:

@@ -50,8 +50,8 @@ Analyses for people who do not install anything: upload data, choose an analysis
 download results and the certificate.
 
 Send a personal access token (page *Account*) as `Authorization: Bearer lf_…`. Uploads follow the
-[tus 1.0 protocol](https://tus.io/protocols/resumable-upload). Errors are `{"detail": "a sentence"}`, with
-`errors` by JSON pointer where settings are wrong. `x-access` says what each route asks for.
+[tus 1.0 protocol](https://tus.io/protocols/resumable-upload). Errors are
+`{"detail": "a sentence"}`, with `errors` by JSON pointer where settings are wrong. `x-access` says what each route asks for.
 """
 _log = logging.getLogger(__name__)
 

@@ -72,8 +72,7 @@ def _listing(
 ) -> Response:
     platform, group = platform_of(request), request.state.group
     rows = st.datasets_of(platform.store, group.id, before=before, limit=ROWS + 1, text=text[:200])
-    growing = platform.growing.locks
-    uploads = [row for row in st.uploads_of(platform.store, group.id) if row.id not in growing]
+    uploads = st.uploads_of(platform.store, group.id)
     return page(
         request,
         "data.html",
@@ -83,6 +82,7 @@ def _listing(
         before=before,
         text=text,
         uploads=[] if before else uploads,
+        arriving=set(platform.growing.locks),
         may_upload=request.state.actor.may(Action.RUN, group.id),
         may_point=platform.configuration.personal or bool(platform.configuration.local_data),
         location=location,
