@@ -43,6 +43,7 @@ class Killer:
     workers: int
     random: random.Random
     every: float  # seconds between kills, on average
+    jobs: frozenset[str]
     cluster: Cluster | None = None
     crew: list[subprocess.Popen] = field(default_factory=list)
     killed: collections.Counter = field(default_factory=collections.Counter)
@@ -79,7 +80,7 @@ class Killer:
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if MARK in process.environ():
+                if process.environ().get(MARK) in self.jobs:
                     found.append(process)
         if found:
             with contextlib.suppress(psutil.Error):
@@ -100,12 +101,13 @@ class Killer:
             each.wait(60)
 
 
-def submit(db: Store, jobs: int) -> str:
-    """Queue jobs, each with a seed that its result must show; returns the group."""
+def submit(db: Store, jobs: int) -> tuple[str, frozenset[str]]:
+    """Queue jobs, each with a seed that its result must show; returns the group and their ids."""
     user = store.create_user(db, "ada")
     group = store.create_group(db, "lab", owner=user.id)
+    ids: set[str] = set()
     for at in range(0, jobs, 100):
-        store.submit_all(
+        made = store.submit_all(
             db,
             [
                 Submission(
@@ -122,7 +124,8 @@ def submit(db: Store, jobs: int) -> str:
                 for seed in range(at, min(at + 100, jobs))
             ],
         )
-    return group.id
+        ids |= {job.id for job in made}
+    return group.id, frozenset(ids)
 
 
 def run(killer: Killer, group: str, patience: float) -> float:
@@ -213,8 +216,8 @@ def trial(
         [str(TOYS), str(Path(store.__file__).parents[3]), os.environ.get("PYTHONPATH", "")]
     )
     db = store.open(url, folder)
-    group = submit(db, jobs)
-    killer = Killer(db, workers, random.Random(seed), every, cluster)
+    group, ids = submit(db, jobs)
+    killer = Killer(db, workers, random.Random(seed), every, ids, cluster)
     try:
         seconds = run(killer, group, patience)
     finally:

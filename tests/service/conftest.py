@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import sys
 from pathlib import Path
@@ -77,6 +76,6 @@ def db(url, tmp_path):
 @pytest.fixture
 def lab(db):
     """A group with its owner: (store, group id, user id)."""
-    user = store.create_user(db, getpass.getuser())
+    user = store.create_user(db, "grace")
     group = store.create_group(db, "lab", owner=user.id)
     return db, group.id, user.id

@@ -58,6 +58,8 @@ OUTPUTS = (
     Output("statistics.csv", "Statistics", "table", required=False),
     Output("figures/*.png", "Pictures", "picture", required=False),
     Output("run/*.json", "Run folder", "run", exact=False),  # dates and seconds
+    Output("run/*.toml", "Run folder", "run", exact=False),  # paths
+    Output("run/report.md", "Run folder", "run", exact=False),
     Output("run/*", "Run folder", "run"),
 )
 _LIVE = "figures/growing.png"

@@ -295,7 +295,7 @@ def _conduct(study: Study) -> None:
     conduct(study, study.out)
 
 
-for _each in (serving.serve, platform.worker, *remote.COMMANDS):
+for _each in (serving.serve, *remote.COMMANDS, *platform.COMMANDS):
     command(_each)
 app.add_typer(analysis.app, name="analysis")
 app.add_typer(users.app, name="user")

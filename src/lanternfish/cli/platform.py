@@ -113,3 +113,108 @@ def worker(
         )
         say(f"Worker {os.getpid()} has stopped, after {done} jobs.")
         store.close()
+
+
+def replay(
+    crate: Annotated[Path, typer.Argument(metavar="CRATE.zip", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Work folder.", show_default="a temporary one"),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Run a job anew from its crate alone, and compare the hash of every result.
+
+    The crate is what a job's certificate page gives for download; it holds the inputs, the settings
+    and the seed. The analysis's package must be installed in the same version.
+
+    Examples:
+
+      lanternfish replay crate.zip
+    """
+    import sys
+    import tempfile
+
+    with ending(debug), tempfile.TemporaryDirectory(prefix="lanternfish-replay-") as temporary:
+        try:
+            from lanternfish.service.worker.replay import ReplayError
+            from lanternfish.service.worker.replay import replay as run_again
+        except ImportError as error:
+            raise Mistake(
+                f"Expected the platform's libraries; got none ({error.name}): "
+                "pip install 'lanternfish[service]'."
+            ) from None
+        folder = (out or Path(temporary)).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+
+        def log(data: bytes) -> None:
+            sys.stderr.buffer.write(data)
+            sys.stderr.flush()
+
+        try:
+            found = run_again(crate, folder, log)
+        except ReplayError as error:
+            raise Mistake(str(error)) from None
+        for each in found:
+            typer.echo(f"{each.verdict:<10} {each.path}")
+        wrong = [each for each in found if each.verdict in ("different", "missing", "new")]
+        if wrong:
+            raise Mistake(f"Expected equal hashes; {len(wrong)} of {len(found)} files differ.")
+        equal = sum(each.verdict == "equal" for each in found)
+        say(f"{equal} of {len(found)} files are equal; the others tell dates or times.")
+
+
+def backup(
+    to: Annotated[Path, typer.Argument(metavar="TO", help="Folder of the backup.")],
+    folder: Folder = HOME,
+    database: Database = None,
+    blobs: Blobs = None,
+    debug: Debug = False,
+) -> None:
+    """Copy a platform's database and file contents to a folder, while it works.
+
+    A second backup into the same folder copies only what is new.
+    """
+    with ending(debug):
+        store = opened(folder, database, blobs)
+        from lanternfish.service.store import StoreError
+        from lanternfish.service.store import backup as copy
+
+        try:
+            found = copy(store, to)
+        except StoreError as error:
+            raise Mistake(str(error)) from None
+        say(f"The backup in {to} holds {found['blobs']:,} contents, {found['new']:,} of them new.")
+
+
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="FROM", help="Folder of the backup.")],
+    folder: Folder = HOME,
+    database: Database = None,
+    blobs: Blobs = None,
+    debug: Debug = False,
+) -> None:
+    """Make a platform from a backup, where there is none yet; every content is checked."""
+    with ending(debug):
+        from lanternfish.service.store import StoreError, restore_blobs, restore_database
+
+        url = database or f"sqlite:///{folder.absolute() / 'lanternfish.sqlite'}"
+        try:
+            restore_database(source, url)
+            store = opened(folder, url, blobs, upgrade=True)
+            found = restore_blobs(store, source)
+        except StoreError as error:
+            raise Mistake(str(error)) from None
+        say(f"Restored {found['blobs']:,} contents, all with the hash that the database names.")
+
+
+def upgrade(
+    folder: Folder = HOME, database: Database = None, blobs: Blobs = None, debug: Debug = False
+) -> None:
+    """Bring a platform's tables up to date after an update of lanternfish; make a backup first."""
+    with ending(debug):
+        opened(folder, database, blobs, upgrade=True).close()
+        say("The tables are up to date.")
+
+
+COMMANDS = (worker, replay, backup, restore, upgrade)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def run_here(
     job.checkpoint.mkdir(exist_ok=True)
     analysis.run(job)
     found = results(out)
-    missing = missing_outputs(analysis, found)
+    missing = missing_outputs([(o.path, o.required) for o in analysis.outputs], found)
     if missing:
         raise FileNotFoundError(f"Expected {', '.join(missing)} in {out}; the analysis made none.")
     return {path: _sha256(out / path) for path in found}
@@ -80,12 +80,12 @@ def results(folder: Path) -> list[str]:
     )
 
 
-def missing_outputs(analysis: Analysis, found: list[str]) -> list[str]:
-    """Required outputs that are not among the results."""
+def missing_outputs(wanted: Iterable[tuple[str, bool]], found: Sequence[str]) -> list[str]:
+    """Required outputs, of (path or pattern, required), that are not among the results."""
     return [
-        each.path
-        for each in analysis.outputs
-        if each.required and not any(_fits(path, each.path) for path in found)
+        pattern
+        for pattern, required in wanted
+        if required and not any(_fits(path, pattern) for path in found)
     ]
 
 

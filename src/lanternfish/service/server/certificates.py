@@ -1,76 +1,50 @@
-"""The certificate of a job: what went in, what came out, who, when, where, with which code."""
+"""The certificate of a job as JSON, and with everything in it as an RO-Crate (ZIP)."""
 
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Row
-from starlette.responses import Response
+from starlette.responses import StreamingResponse
 
 from lanternfish.service import store as st
-from lanternfish.service.jobs import hours
-
-
-def of_job(store: st.Store, job: str) -> dict[str, Any]:
-    """The certificate as plain JSON."""
-    row = st.find_job(store, job)
-    if row is None:
-        raise st.NotFoundError("There is no such job.")
-    user = st.find_user(store, id=row.user_id)
-    group = st.find_group(store, row.group_id)
-    attempts = st.attempts_of(store, job)
-    return {
-        "job": row.id,
-        "title": row.title or row.analysis,
-        "state": row.state,
-        "reason": row.reason,
-        "ended_by": row.ended_by,
-        "user": user.name if user else None,
-        "group": group.name if group else None,
-        "analysis": {"name": row.analysis, "version": row.version, "code_sha256": row.code},
-        "settings": row.settings,
-        "seed": row.seed,
-        "submitted": row.created,
-        "started": row.started,
-        "finished": row.finished,
-        "core_hours": hours(row.spent),
-        "inputs": [
-            {
-                "name": i.name,
-                "file": i.filename,
-                "size": i.size,
-                "sha256": i.sha256,
-                "location": i.location,
-            }
-            for i in st.inputs_of(store, job)
-        ],
-        "outputs": [
-            {"path": a.path, "kind": a.kind, "size": a.size, "sha256": a.sha256}
-            for a in st.artifacts_of(store, job)
-        ],
-        "attempts": [
-            {
-                "worker": a.worker_id,
-                "machine": a.host,
-                "environment": a.environment,
-                "started": a.started,
-                "ended": a.ended,
-                "outcome": a.outcome,
-                "reason": a.reason,
-                "cpu_seconds": a.cpu_seconds,
-                "peak_memory": a.peak_memory,
-            }
-            for a in attempts
-        ],
-        "log_bytes": row.log_size,
-    }
+from lanternfish.service.server.catalogue import Analysis
+from lanternfish.service.server.downloads import BLOCK, disposition
+from lanternfish.service.server.headers import FILE
 
 
 def text(store: st.Store, job: str) -> bytes:
-    return json.dumps(of_job(store, job), indent=2, ensure_ascii=False).encode() + b"\n"
+    """The certificate as a file."""
+    return json.dumps(st.certificate(store, job), indent=2, ensure_ascii=False).encode() + b"\n"
 
 
-def crate(store: st.Store, row: Row) -> Response:
-    """The job as Workflow Run RO-Crate (ZIP)."""
-    raise st.NotFoundError("This release makes no crates.")
+def crate(store: st.Store, row: Row, analysis: Analysis | None) -> StreamingResponse:
+    """The Workflow Run RO-Crate of an ended job. It is made on disk, sent, and removed."""
+    same = analysis is not None and analysis.code == row.code
+    more: dict[str, Any] = {}
+    if analysis is not None and same:  # the code that ran, not what has been installed since
+        lock = (analysis.environment or {}).get("lock")
+        more = {"sources": analysis.sources, "lock": lock}
+    folder = tempfile.TemporaryDirectory(dir=store.blobs.local / "new", prefix="sent-")
+    place = Path(folder.name) / "crate.zip"
+    try:
+        st.write_crate(store, row.id, place, **more)
+    except BaseException:
+        folder.cleanup()
+        raise
+    headers = {
+        "Content-Disposition": disposition(f"{row.analysis} {row.id}.crate.zip", False),
+        "Content-Length": str(place.stat().st_size),
+        "Content-Security-Policy": FILE,
+    }
+    return StreamingResponse(_sent(place, folder), 200, headers, "application/zip")
+
+
+def _sent(place: Path, folder: tempfile.TemporaryDirectory) -> Iterator[bytes]:
+    with folder, open(place, "rb") as file:
+        while block := file.read(BLOCK):
+            yield block

@@ -223,13 +223,14 @@ def batch_archive(request: Request, batch_id: str) -> Response:
 @router.get("/jobs/{job_id}/certificate", **allow(Action.SEE, "job"))
 def certificate(request: Request, job_id: str) -> dict[str, Any]:
     """Who, when, what went in and came out (hashes), settings, seed, code, machine, use."""
-    return certificates.of_job(platform_of(request).store, job_id)
+    return st.certificate(platform_of(request).store, job_id)
 
 
 @router.get("/jobs/{job_id}/crate", **allow(Action.SEE, "job"), response_class=Response)
 def crate(request: Request, job_id: str) -> Response:
     """The Workflow Run RO-Crate of a job, as ZIP, which `lanternfish replay` recomputes."""
-    return certificates.crate(platform_of(request).store, request.state.job)
+    platform, row = platform_of(request), request.state.job
+    return certificates.crate(platform.store, row, platform.catalogue.get(row.analysis))
 
 
 def _archive(request: Request, name: str, rows: list, folder: str) -> Response:

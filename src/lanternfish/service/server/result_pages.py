@@ -7,8 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lanternfish.service import store as st
-from lanternfish.service.jobs import Action
-from lanternfish.service.server import certificates
+from lanternfish.service.jobs import ENDED, Action
 from lanternfish.service.server.access import allow
 from lanternfish.service.server.platform import platform_of
 from lanternfish.service.server.rendering import page
@@ -33,5 +32,6 @@ def explore(request: Request, job_id: str) -> Response:
 def certificate(request: Request, job_id: str) -> Response:
     """Who, when, from what, with which code, on which machine."""
     store = platform_of(request).store
-    told = certificates.of_job(store, job_id)
-    return page(request, "certificate.html", job=request.state.job, told=told)
+    told = st.certificate(store, job_id)
+    row = request.state.job
+    return page(request, "certificate.html", job=row, told=told, ended=row.state in ENDED)

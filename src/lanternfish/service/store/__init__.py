@@ -21,6 +21,8 @@ returns rows (columns as attributes, see `store.tables`). Ids are text, times se
     streams      events_after, last_event, log_from
     workers      claim, turn, heartbeat, append_event, append_events, append_log, publish, finish,
                  expire, work_waits, note_worker, Outcome, Result
+    trail        certificate, write_crate
+    upkeep       backup, restore_database, restore_blobs, sweep, Retention
     errors       StoreError and its kinds: NotFoundError, ConflictError, OverBudgetError,
                  OverQuotaError, ExpiredError, LeaseLostError
 
@@ -46,6 +48,7 @@ from lanternfish.service.store.access import (
     use_invitation,
 )
 from lanternfish.service.store.blobs import Blobs, digest
+from lanternfish.service.store.certificate import certificate, write_crate
 from lanternfish.service.store.data import (
     add_dataset,
     begin_upload,
@@ -131,6 +134,13 @@ from lanternfish.service.store.people import (
     trail,
 )
 from lanternfish.service.store.submission import Input, Submission, submit, submit_all
+from lanternfish.service.store.upkeep import (
+    Retention,
+    backup,
+    restore_blobs,
+    restore_database,
+    sweep,
+)
 
 __all__ = [
     "LEASE",
@@ -145,6 +155,7 @@ __all__ = [
     "OverQuotaError",
     "Place",
     "Result",
+    "Retention",
     "Store",
     "StoreError",
     "Submission",
@@ -154,8 +165,10 @@ __all__ = [
     "append_log",
     "artifacts_of",
     "attempts_of",
+    "backup",
     "begin_upload",
     "cancel",
+    "certificate",
     "change_group",
     "change_user",
     "charges_of",
@@ -214,6 +227,8 @@ __all__ = [
     "remove_member",
     "rerun",
     "rerun_failed",
+    "restore_blobs",
+    "restore_database",
     "revoke_invitation",
     "revoke_token",
     "role_of",
@@ -222,10 +237,12 @@ __all__ = [
     "submission_of",
     "submit",
     "submit_all",
+    "sweep",
     "tokens_of",
     "trail",
     "turn",
     "uploads_of",
     "use_invitation",
     "work_waits",
+    "write_crate",
 ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
@@ -158,17 +161,15 @@ def role_of(store: Store, user: str, group: str) -> Role | None:
 
 def set_member(store: Store, user: str, group: str, role: Role | str) -> None:
     """Give a user a role in a group."""
-    with store.write() as tx:
+    with store.write() as tx, _an_owner_stays(tx, group):
         join(tx, user, group, Role(role), store.now(tx))
-        _one_owner_stays(tx, group)
 
 
 def remove_member(store: Store, user: str, group: str) -> None:
     """Take a user out of a group. Their data and jobs stay: they are the group's."""
     m = t.memberships.c
-    with store.write() as tx:
+    with store.write() as tx, _an_owner_stays(tx, group):
         tx.execute(t.memberships.delete().where(m.user_id == user, m.group_id == group))
-        _one_owner_stays(tx, group)
 
 
 def join(tx: Connection, user: str, group: str, role: Role, now: float) -> None:
@@ -264,10 +265,15 @@ def _storage(tx: Connection, group: str) -> int:
     return sum(int(tx.execute(query).scalar_one()) for query in (data, growing, results))
 
 
-def _one_owner_stays(tx: Connection, group: str) -> None:
+@contextlib.contextmanager
+def _an_owner_stays(tx: Connection, group: str) -> Iterator[None]:
+    """Refuse a change that takes a group's last owner away."""
     m = t.memberships.c
-    roles = list(tx.execute(sa.select(m.role).where(m.group_id == group)).scalars())
-    if roles and not {Role.OWNER, Role.ADMIN} & set(map(Role, roles)):
+    owns = m.role.in_([Role.OWNER.value, Role.ADMIN.value])
+    owners = sa.select(m.user_id).where(m.group_id == group, owns)
+    before = tx.execute(owners.with_for_update()).all()
+    yield
+    if before and not tx.execute(owners).all():
         raise ConflictError("Expected a group to keep an owner; this was its last. Name another.")
 
 

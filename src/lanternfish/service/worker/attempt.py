@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from lanternfish.service import store as ledger
 from lanternfish.service.analyses import Manifest, UnknownAnalysisError, find_manifest
-from lanternfish.service.analyses.local import results
+from lanternfish.service.analyses.local import missing_outputs, results
 from lanternfish.service.jobs import State
 from lanternfish.service.store import LeaseLostError, Outcome, Result, Store
 from lanternfish.service.worker.environments import (
@@ -233,12 +233,8 @@ class Attempt:
         if self._stopped:
             return "failed", self._stopped
         if end.state == "succeeded":
-            found = results(output)
-            missing = [
-                each["path"]
-                for each in manifest.outputs
-                if each["required"] and not any(Path(path).match(each["path"]) for path in found)
-            ]
+            wanted = [(each["path"], each["required"]) for each in manifest.outputs]
+            missing = missing_outputs(wanted, results(output))
             if missing:
                 return "failed", f"Expected {', '.join(missing)}; the analysis made none."
             return "succeeded", ""

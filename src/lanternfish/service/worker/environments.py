@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lanternfish.service.analyses import Manifest
-from lanternfish.service.analyses.registry import entries
+from lanternfish.service.analyses import GROUP, Manifest
+from lanternfish.service.analyses.registry import entries, package_of
 
 PATIENCE = 1_800.0  # seconds that a build may take
 
@@ -115,7 +115,7 @@ def _do(command: list[str]) -> None:
     except subprocess.TimeoutExpired:
         raise EnvironmentBuildError(f"Expected a build within {PATIENCE:.0f} s.") from None
     if done.returncode:
-        last = " ".join(done.stderr.strip().splitlines()[-5:])
+        last = " ".join(done.stderr.strip().splitlines()[-12:])
         raise EnvironmentBuildError(f"The environment could not be built: {last}")
 
 
@@ -135,6 +135,18 @@ def _bridge(name: str, place: Path) -> None:
         origin = Path(spec.origin)
         target = origin.parent if origin.name == "__init__.py" else origin
         (bridge / target.name).symlink_to(target)
+    _metadata(name, bridge)
+
+
+def _metadata(name: str, bridge: Path) -> None:
+    """The analysis's entry point, where the lock has not got its package."""
+    package = package_of(name)
+    folder = bridge / f"{package['name'].replace('-', '_')}-{package['version']}.dist-info"
+    folder.mkdir()
+    lines = ["Metadata-Version: 2.1", *(f"{k.title()}: {v}" for k, v in package.items())]
+    (folder / "METADATA").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    points = f"[{GROUP}]\n{name} = {entries()[name].value}\n"
+    (folder / "entry_points.txt").write_text(points, encoding="utf-8")
 
 
 @contextlib.contextmanager

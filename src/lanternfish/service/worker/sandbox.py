@@ -53,6 +53,7 @@ class Sandbox:
         python = Path(command[0])
         seen = [Path(p) for p in SYSTEM] + [*self.readable, python.parent.parent]
         seen += [Path(sys.prefix), Path(sys.base_prefix), _package()]
+        seen += [Path(each) for each in variables.get("PYTHONPATH", "").split(os.pathsep) if each]
         binds: list[str] = []
         for place in dict.fromkeys(path for path in seen if path.exists()):
             binds += ["--ro-bind", str(place), str(place)]

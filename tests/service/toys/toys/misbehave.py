@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -19,8 +21,9 @@ ORPHAN = "import os, time; os.setsid(); time.sleep(600)"
 class Settings(BaseModel):
     how: Literal[
         "raise", "exit", "killed", "ignore_term", "children", "memory", "no_output", "link",
-        "noise", "disk_full", "environment", "huge_name",
+        "noise", "disk_full", "environment", "huge_name", "probe",
     ] = Field("raise", description="What to do wrong.")  # fmt: skip
+    look: str = Field("", description="Folder to look at.")
 
 
 def run(job: Job) -> None:
@@ -106,6 +109,27 @@ def huge_name(job: Job) -> None:
         folder = folder / ("d" * 200)
     folder.mkdir(parents=True)
     (folder / "file").write_text("deep")
+    (job.output / "needed.txt").write_text("needed")
+
+
+def probe(job: Job) -> None:
+    """What can be seen and touched from where this runs."""
+    try:
+        socket.create_connection(("127.0.0.1", 9), timeout=2)
+        network = "open"
+    except ConnectionRefusedError:
+        network = "refused"
+    except OSError as error:
+        network = f"refused by {error}" if error.errno not in (101, 99) else "refused"
+    print(f"network={network}")
+    for name, path in (("secret", "secret"), ("database", "here/lanternfish.sqlite")):
+        print(f"{name}={'seen' if (Path(job.settings.look) / path).exists() else 'hidden'}")
+    try:
+        (Path(__file__).parent / "written").write_text("x")
+        print("package=written")
+    except OSError:
+        print("package=read-only")
+    print(f"processes={sum(name.isdigit() for name in os.listdir('/proc'))}")
     (job.output / "needed.txt").write_text("needed")
 
 
