@@ -37,7 +37,7 @@ class UserAsked(BaseModel):
 
     name: str = Field(max_length=60)
     password: str = Field(max_length=1_000)
-    email: str = Field("", max_length=254)
+    email: str = Field(default="", max_length=254)
     admin: bool = False
 
 
@@ -52,10 +52,10 @@ class GroupAsked(BaseModel):
     """A group to be made, or what changes of one; core-hours and bytes, none: unlimited."""
 
     name: str = Field(min_length=2, max_length=100)
-    budget: float | None = Field(None, ge=0, le=1e9)
-    storage_quota: int | None = Field(None, ge=0, lt=2**60)
-    max_running: int | None = Field(None, ge=0, le=100_000)
-    max_queued: int | None = Field(None, ge=0, le=10_000_000)
+    budget: float | None = Field(default=None, ge=0, le=1e9)
+    storage_quota: int | None = Field(default=None, ge=0, lt=2**60)
+    max_running: int | None = Field(default=None, ge=0, le=100_000)
+    max_queued: int | None = Field(default=None, ge=0, le=10_000_000)
 
 
 class Deed(BaseModel):

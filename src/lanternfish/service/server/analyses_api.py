@@ -52,7 +52,9 @@ class Looked(BaseModel):
     """What is wrong, by JSON pointer; empty where nothing is."""
 
     errors: dict[str, str]
-    cpu_seconds: float | None = Field(None, description="Bound on the CPU time of each job.")
+    cpu_seconds: float | None = Field(
+        default=None, description="Bound on the CPU time of each job."
+    )
 
 
 @router.get("", **allow())

@@ -51,7 +51,8 @@ download results and the certificate.
 
 Send a personal access token (page *Account*) as `Authorization: Bearer lf_…`. Uploads follow the
 [tus 1.0 protocol](https://tus.io/protocols/resumable-upload). Errors are
-`{"detail": "a sentence"}`, with `errors` by JSON pointer where settings are wrong. `x-access` says what each route asks for.
+`{"detail": "a sentence"}`, with `errors` by JSON pointer where settings are wrong. `x-access` says
+what each route asks for.
 """
 _log = logging.getLogger(__name__)
 

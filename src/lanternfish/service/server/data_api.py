@@ -28,7 +28,7 @@ class Place(BaseModel):
     """Data that stay where they are: a path on the server's machine."""
 
     location: str = Field(min_length=1, max_length=4_000, examples=["/data/recording.nwb"])
-    name: str = Field("", max_length=200)
+    name: str = Field(default="", max_length=200)
 
 
 @router.get("", **allow(Action.SEE, "group"))

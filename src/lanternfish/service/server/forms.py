@@ -364,7 +364,8 @@ def _option_label(option: Schema) -> str:
     if option.get("title"):
         return option["title"]
     words = {"string": "text", "array": "list", "object": "table", "boolean": "yes or no"}
-    return words.get(option.get("type", ""), option.get("type", "value"))
+    kind = str(option.get("type", "value"))
+    return words.get(kind, kind)
 
 
 def best_option(root: Schema, union: Sequence[Schema], value: Any) -> int:

@@ -36,8 +36,8 @@ class _Body:
 
     upload: str
     file: Any
-    sha: Any | None  # hash of all bytes so far; None where it is not known
-    check: Any | None  # hash of this request's bytes
+    sha: Any  # hash of all bytes so far; None where it is not known
+    check: Any  # hash of this request's bytes
     begin: int  # where the request began
     at: int  # bytes written
     confirmed: int

@@ -31,17 +31,19 @@ class Wanted(BaseModel):
     inputs: list[dict[str, str]] = Field(
         [{}], description="For each job, the data set's id by name of the input.", max_length=1000
     )
-    seed: int = Field(0, ge=0, lt=2**63)
-    title: str = Field("", max_length=200)
-    minutes: float | None = Field(None, gt=0, description="Limit on the time that a job runs.")
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    title: str = Field(default="", max_length=200)
+    minutes: float | None = Field(
+        default=None, gt=0, description="Limit on the time that a job runs."
+    )
 
 
 class Changes(BaseModel):
     """What is different in a duplicate."""
 
     settings: dict[str, Any] | None = None
-    seed: int | None = Field(None, ge=0, lt=2**63)
-    title: str | None = Field(None, max_length=200)
+    seed: int | None = Field(default=None, ge=0, lt=2**63)
+    title: str | None = Field(default=None, max_length=200)
 
 
 Key = Annotated[
@@ -101,7 +103,7 @@ def cancel(request: Request, job_id: str) -> views.JobSeen:
     store, row = platform_of(request).store, request.state.job
     st.cancel(store, row.id, request.state.actor.name)
     audit(request, "cancel job", group=row.group_id, object=row.id)
-    return views.job(store, st.find_job(store, row.id))
+    return views.job(store, st.find_job(store, row.id) or row)
 
 
 @router.post("/jobs/{job_id}/rerun", **allow(Action.RUN, "job"), status_code=201)

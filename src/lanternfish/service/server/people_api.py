@@ -24,7 +24,7 @@ class GroupSeen(BaseModel):
     id: str
     name: str
     role: Role
-    budget: float | None = Field(None, description="Core-hours in all; none: unlimited.")
+    budget: float | None = Field(default=None, description="Core-hours in all; none: unlimited.")
     spent: float
     reserved: float
     storage_quota: int | None = None
@@ -44,14 +44,16 @@ class Credentials(BaseModel):
 
     name: str = Field(max_length=200)
     password: str = Field(max_length=1_000)
-    token: str = Field("command line", max_length=100, description="What to call the token.")
+    token: str = Field(
+        default="command line", max_length=100, description="What to call the token."
+    )
 
 
 class TokenAsked(BaseModel):
     """A token to be made."""
 
     name: str = Field(min_length=1, max_length=100)
-    days: float | None = Field(None, gt=0, le=3_650)
+    days: float | None = Field(default=None, gt=0, le=3_650)
 
 
 class TokenMade(BaseModel):
@@ -85,8 +87,8 @@ class InvitationAsked(BaseModel):
     """An invitation to be made."""
 
     role: Role = Role.MEMBER
-    days: float = Field(7, gt=0, le=90)
-    uses: int = Field(1, ge=1, le=1_000)
+    days: float = Field(default=7, gt=0, le=90)
+    uses: int = Field(default=1, ge=1, le=1_000)
 
 
 class InvitationMade(BaseModel):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from markupsafe import Markup
 
 
@@ -14,11 +16,6 @@ def _make() -> MarkdownIt:
     made.disable("image")  # a picture from elsewhere would tell that server who reads
     made.validateLink = lambda url: url.lower().startswith(("https://", "http://", "mailto:", "#"))
 
-    def opened(tokens, index, options, env):
-        tokens[index].attrSet("rel", "noopener noreferrer")
-        return made.renderer.renderToken(tokens, index, options, env)
-
-    made.renderer.rules["link_open"] = opened
     return made
 
 
@@ -29,9 +26,18 @@ _MARKDOWN = _make()
 def rendered(text: str) -> Markup:
     """Markdown as HTML, with headings one level down, below those of the page."""
     tokens = _MARKDOWN.parse(text)
-    for token in tokens:
+    for token in _all(tokens):
+        if token.type == "link_open":
+            token.attrSet("rel", "noopener noreferrer")
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(int(token.tag[1]) + 1, 6)}"
         if token.attrs and "style" in token.attrs:  # table alignment: the CSP refuses it
             del token.attrs["style"]
     return Markup(_MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {}))
+
+
+def _all(tokens: Sequence[Token]) -> Iterator[Token]:
+    """Tokens with those inside of them."""
+    for token in tokens:
+        yield token
+        yield from token.children or ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -15,7 +17,9 @@ from lanternfish.service.store import last_event
 
 router = APIRouter(prefix="/api/v1", tags=["streams"])
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx passes each at once
-_STREAM = {200: {"content": {"text/event-stream": {}}, "description": "Events, until the end."}}
+_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {}}, "description": "Events, until the end."}
+}
 
 
 @router.get(

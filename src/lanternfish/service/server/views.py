@@ -21,7 +21,9 @@ class DatasetSeen(BaseModel):
     name: str
     size: int
     sha256: str
-    location: str | None = Field(None, description="Where data stay that were not uploaded.")
+    location: str | None = Field(
+        default=None, description="Where data stay that were not uploaded."
+    )
     group: str
     user: str
     created: float
@@ -71,7 +73,7 @@ class JobSeen(BaseModel):
     created: float
     started: float | None = None
     finished: float | None = None
-    core_hours: float = Field(0, description="Paid, in core-hours, once the job has ended.")
+    core_hours: float = Field(default=0, description="Paid, in core-hours, once the job has ended.")
     inputs: list[InputSeen] = []
     queue: PlaceSeen | None = None
 
