@@ -47,8 +47,8 @@ class Actor:
 
     def may(self, action: Action | str, group: str | None = None) -> bool:
         """Whether the actor may do something in a group, or in the one shown."""
-        group = group or (self.group.id if self.group else "")
-        return allows(self.role(group), action)
+        shown = str(self.group.id) if self.group else ""
+        return allows(self.role(group or shown), action)
 
 
 async def identify(request: Request) -> None:
@@ -170,8 +170,7 @@ class Gate:
 def _by_path(name: str, find: Callable[[st.Store, str], Row | None]) -> Finder:
     def finder(platform: Platform, request: Request, actor: Actor) -> tuple[Any, str]:
         row = find(platform.store, request.path_params[f"{name}_id"])
-        gone = row is None or getattr(row, "deleted", None) is not None
-        if gone:
+        if row is None or getattr(row, "deleted", None) is not None:
             raise HTTPException(404, f"There is no such {_WORDS.get(name, name)}.")
         return row, row.group_id if name != "group" else row.id
 

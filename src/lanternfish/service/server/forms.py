@@ -355,6 +355,8 @@ class _Builder:
             return ""
         if isinstance(default, list):
             return list_text(default, ", ")
+        if isinstance(default, int):
+            return _plain(default)
         return _number_text(default) if default != "" else ""
 
 
