@@ -97,6 +97,7 @@ def watch(request: Request, job_id: str) -> Response:
         attempts=st.attempts_of(store, row.id),
         place=st.queue_position(store, row.id),
         files=files,
+        folders=folders(files),
         pictures=_pictures(files),
         table=next((f for f in files if f.kind == "samples" or f.path == "samples.csv"), None),
         children=st.children_of(store, row.id),
@@ -220,6 +221,17 @@ def _text(value: Any) -> str:
 
 
 def _pictures(files: list) -> list:
-    """Pictures and films that a page can show, small names first."""
+    """Pictures and films that a page can show, each content once, by its shortest path."""
     shown = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".mp4", ".webm")
-    return [f for f in files if f.path.lower().endswith(shown)]
+    found = [f for f in files if f.path.lower().endswith(shown)]
+    found.sort(key=lambda f: (f.path.count("/"), f.path))
+    return list({f.sha256: f for f in reversed(found)}.values())[::-1]
+
+
+def folders(files: list) -> list[tuple[str, list]]:
+    """Files by their first folder: those in none first."""
+    found: dict[str, list] = {"": []}
+    for each in files:
+        head, slash, _ = each.path.partition("/")
+        found.setdefault(head + slash if slash else "", []).append(each)
+    return [(name, inside) for name, inside in found.items() if inside]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
@@ -13,19 +14,20 @@ from markupsafe import Markup
 def _make() -> MarkdownIt:
     # "js-default" escapes HTML; links other than http, https and mailto become text.
     made = MarkdownIt("js-default", {"html": False, "linkify": False, "typographer": False})
-    made.disable("image")  # a picture from elsewhere would tell that server who reads
+    made.disable("image")
     made.validateLink = lambda url: url.lower().startswith(("https://", "http://", "mailto:", "#"))
 
     return made
 
 
 _MARKDOWN = _make()
+_PICTURE = re.compile(r"!\[[^\]\n]*\]\([^)\n]*\)")  # from elsewhere it would tell who reads
 
 
 @lru_cache(maxsize=256)
 def rendered(text: str) -> Markup:
     """Markdown as HTML, with headings one level down, below those of the page."""
-    tokens = _MARKDOWN.parse(text)
+    tokens = _MARKDOWN.parse(_PICTURE.sub("", text))
     for token in _all(tokens):
         if token.type == "link_open":
             token.attrSet("rel", "noopener noreferrer")

@@ -5,6 +5,8 @@ import { layout, loadPlotly, quiet } from "./charts.js";
 
 const MOST_POINTS = 2000;
 const MOST_COLUMNS = 6;
+const count = (number) => number.toLocaleString("en");
+
 function tell(page, sentence) {
   page.querySelector("[data-explore-words]").textContent = sentence;
 }
@@ -45,8 +47,8 @@ class Explorer {
     this.Plotly = await loadPlotly();
     await this.draw();
     this.choose(0);
-    const more = rows.length > MOST_POINTS ? ` The first ${MOST_POINTS} of ${rows.length} are shown.` : "";
-    tell(this.page, `${this.rows.length} samples of ${names.length} parameters.${more}`);
+    const more = rows.length > MOST_POINTS ? ` They are the first of ${count(rows.length)}.` : "";
+    tell(this.page, `${count(this.rows.length)} samples of ${names.length} parameters.${more}`);
   }
 
   async loadTraces() {
@@ -119,7 +121,7 @@ class Explorer {
       cell.mark = traces.length;
       traces.push({ ...cell.on, type: "scatter", mode: "markers", x: [null], y: [null], marker: { color: glow, size: 11, line: { color: "#222", width: 1 } }, hoverinfo: "skip" });
     }
-    const size = Math.min(900, Math.max(320, place.clientWidth));
+    const size = Math.min(n < 4 ? 560 : 800, Math.max(320, place.clientWidth));
     const made = layout({ height: size, margin: { l: 56, r: 8, t: 8, b: 48 }, bargap: 0.02 });
     delete made.xaxis;
     delete made.yaxis;
@@ -144,7 +146,7 @@ class Explorer {
       element("dt", {}, name),
       element("dd", { class: "mono" }, Number(this.rows[index][i].toPrecision(6)).toString()),
     ]);
-    place.replaceChildren(element("dt", {}, "sample"), element("dd", {}, `${index + 1} of ${this.rows.length}`), ...lines);
+    place.replaceChildren(element("dt", {}, "sample"), element("dd", {}, `${count(index + 1)} of ${count(this.rows.length)}`), ...lines);
     this.mark();
     this.trace();
   }
