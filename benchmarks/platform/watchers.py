@@ -22,14 +22,23 @@ import psutil
 from lanternfish.service import store as st
 from served import percentile, served
 
+CONNECTING = 15.0  # seconds that the watchers have to come
 
-async def watch(client: httpx.AsyncClient, job: str, delays: list[float], until: float) -> None:
-    """Read a stream; each line of the log tells when it was written."""
+
+async def watch(
+    client: httpx.AsyncClient, job: str, delays: list[float], begin: float, until: float
+) -> None:
+    """Read a stream; each line of the log tells when it was written.
+
+    Lines from before `begin`, by when all watchers are there, do not count: they waited for their
+    reader.
+    """
     async with client.stream("GET", f"/api/v1/jobs/{job}/stream") as answer:
         async for line in answer.aiter_lines():
             if line.startswith('data: {"offset"'):
                 now = time.time()
-                delays += [now - float(t) for t in json.loads(line[6:])["text"].split()]
+                times = map(float, json.loads(line[6:])["text"].split())
+                delays += [now - t for t in times if t > begin]
             if time.time() > until:
                 return
 
@@ -43,8 +52,11 @@ def watchers(url: str, token: str, jobs: list[str], number: int, seconds: float,
         headers = {"Authorization": f"Bearer {token}"}
         options = {"base_url": url, "headers": headers, "limits": limits, "timeout": 60}
         async with httpx.AsyncClient(**options) as client:
-            until = time.time() + seconds
-            tasks = [watch(client, jobs[i % len(jobs)], delays, until) for i in range(number)]
+            begin = time.time() + CONNECTING
+            until = begin + seconds
+            tasks = [
+                watch(client, jobs[i % len(jobs)], delays, begin, until) for i in range(number)
+            ]
             await asyncio.gather(*tasks)
         return delays
 
@@ -71,7 +83,11 @@ def main() -> None:
             args=(server.url, server.token, names, given.watchers, given.seconds, results),
         )
         child.start()
-        process, peak, until = psutil.Process(server.pid), 0, time.time() + given.seconds + 30
+        process, peak, until = (
+            psutil.Process(server.pid),
+            0,
+            time.time() + CONNECTING + given.seconds + 30,
+        )
         while child.is_alive() and results.empty() and time.time() < until:
             for job, token in jobs:
                 st.append_log(server.store, job, token, f"{time.time()}\n".encode())
