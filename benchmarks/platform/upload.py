@@ -26,6 +26,7 @@ import psutil
 from served import served
 
 BLOCK = 1 << 20
+BUSY = (409, 423)  # the request that was cut is still being put away
 EVERY = 64  # one block in so many is random, the others are zeros
 
 
@@ -115,15 +116,15 @@ def send(client: httpx.Client, place: str, size: int, cuts: list[int]) -> float:
                 raise ConnectionAbortedError
 
         try:
-            client.patch(place, content=body(), headers=head, timeout=None).raise_for_status()
+            answer = client.patch(place, content=body(), headers=head, timeout=None)
+            if answer.status_code not in BUSY:
+                answer.raise_for_status()
         except ConnectionAbortedError:
             cuts = [cut for cut in cuts if cut > end]
-        while True:
-            answer = client.head(place)
-            offset = int(answer.headers["Upload-Offset"])
-            if offset >= min(end, size) - 2 * 256 * BLOCK:
-                break
-            time.sleep(0.02)
+        except httpx.TransportError:  # refused while it was sending: asked again below
+            pass
+        time.sleep(0.02)
+        offset = int(client.head(place).headers["Upload-Offset"])
     return time.perf_counter() - begun
 
 
