@@ -141,7 +141,8 @@ def main() -> None:
         raw = raw_seconds(size, Path(folder))
         headers = {"Authorization": f"Bearer {server.token}"}
         with httpx.Client(base_url=server.url, headers=headers) as client:
-            before = psutil.Process(server.pid).memory_info().rss
+            process = psutil.Process(server.pid)
+            before, used = process.memory_info().rss, sum(process.cpu_times()[:2])
             memory.start()
             head = {"Tus-Resumable": "1.0.0", "Upload-Length": str(size)}
             place = client.post("/api/v1/uploads", headers=head).headers["Location"]
@@ -150,10 +151,12 @@ def main() -> None:
                 assert not seen["problem"], seen
                 time.sleep(0.1)
             memory.done.set()
+            used = sum(process.cpu_times()[:2]) - used
             row = client.get(f"/api/v1/datasets/{seen['dataset']}").json()
     right = row["sha256"] == hash_of(size)
     print(f"{size / 1e9:.1f} GB, {len(cuts)} cuts: hash {'equal' if right else 'WRONG'}")
     print(f"server: {memory.peak / 1e6:.0f} MB at most, {before / 1e6:.0f} MB before")
+    print(f"server: {used / size * 1e9:.2f} s of processor time for a gigabyte")
     print(f"speed: {size / seconds / 1e6:.0f} MB/s; raw {size / raw / 1e6:.0f} MB/s")
 
 
