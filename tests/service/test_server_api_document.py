@@ -1,4 +1,4 @@
-"""Requests made from the OpenAPI document by another program (schemathesis): none breaks the server."""
+"""Requests made from the OpenAPI document by schemathesis: none breaks the server."""
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -40,7 +40,7 @@ def test_no_request_of_the_document_breaks_the_server(server):
             def breaks_nothing(case):
                 kept = client.headers["Authorization"]
                 told = case.as_transport_kwargs(base_url=server.url)
-                headers = {k: v for k, v in (told.get("headers") or {}).items()}
+                headers = dict(told.get("headers") or {})
                 headers["Authorization"] = kept
                 answer = client.request(
                     told["method"],

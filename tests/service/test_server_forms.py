@@ -10,6 +10,7 @@ from hypothesis import strategies as s
 from pydantic import BaseModel, Field
 
 from lanternfish.service.server import forms
+from lanternfish.service.server.typed import whole
 
 TEXT = s.text(s.characters(blacklist_categories=("Cs", "Cc")), max_size=20)
 FINITE = s.floats(allow_nan=False, allow_infinity=False)
@@ -184,7 +185,7 @@ def test_what_is_no_value_is_told_in_a_sentence_and_shown_again(name, text, sent
 
 @pytest.mark.parametrize("text", ["100000", "100 000", "100,000", "1e5", "100_000"])
 def test_whole_numbers_as_people_write_them(text):
-    assert forms.whole(text) == 100_000
+    assert whole(text) == 100_000
 
 
 def test_required_settings_without_a_value_are_asked_for():

@@ -12,10 +12,11 @@ from starlette.responses import RedirectResponse, Response
 
 from lanternfish.service import store as st
 from lanternfish.service.jobs import MICRO, Action
-from lanternfish.service.server import admin_api, forms
+from lanternfish.service.server import admin_api
 from lanternfish.service.server.access import allow
 from lanternfish.service.server.platform import platform_of
 from lanternfish.service.server.rendering import page
+from lanternfish.service.server.typed import number, whole
 from lanternfish.service.store import pages
 
 router = APIRouter()
@@ -97,10 +98,10 @@ def change_group(
     try:
         asked = admin_api.GroupAsked(
             name=name.strip(),
-            budget=forms.number(budget) if budget.strip() else None,
-            storage_quota=round(forms.number(storage) * GB) if storage.strip() else None,
-            max_running=forms.whole(max_running) if max_running.strip() else None,
-            max_queued=forms.whole(max_queued) if max_queued.strip() else None,
+            budget=number(budget) if budget.strip() else None,
+            storage_quota=round(number(storage) * GB) if storage.strip() else None,
+            max_running=whole(max_running) if max_running.strip() else None,
+            max_queued=whole(max_queued) if max_queued.strip() else None,
         )
         admin_api.change_group(request, group_id, asked)
     except ValidationError as error:

@@ -23,6 +23,7 @@ from lanternfish.service.server.platform import platform_of
 from lanternfish.service.server.rendering import core_hours, page
 from lanternfish.service.server.sign_in import audit
 from lanternfish.service.server.submitting import Wish, analysis_of, input_errors, submit
+from lanternfish.service.server.typed import number, whole
 from lanternfish.service.store.identity import new_id
 
 router = APIRouter()
@@ -162,11 +163,11 @@ def _start(request: Request, name: str, sent: FormData) -> Response:
         name,
         filled.settings or {},
         filled.runs,
-        forms.whole(filled.seed or "0"),
+        whole(filled.seed or "0"),
         filled.title,
         str(sent.get("key", ""))[:100] or None,
         filled.parent or None,
-        forms.number(filled.minutes) if filled.minutes else None,
+        number(filled.minutes) if filled.minutes else None,
     )
     try:
         rows = submit(request, group.id, wish)
@@ -207,13 +208,13 @@ def _read(request: Request, analysis: Analysis, sent: FormData) -> Filled:
 def _other_errors(filled: Filled) -> dict[str, str]:
     errors = {}
     try:
-        seed = forms.whole(filled.seed or "0")
+        seed = whole(filled.seed or "0")
         if not 0 <= seed < 2**63:
             errors["/seed"] = "Expected a seed of 0 or more."
     except ValueError as error:
         errors["/seed"] = str(error)
     try:
-        if filled.minutes and forms.number(filled.minutes) <= 0:
+        if filled.minutes and number(filled.minutes) <= 0:
             errors["/minutes"] = "Expected more than 0 minutes."
     except ValueError as error:
         errors["/minutes"] = str(error)

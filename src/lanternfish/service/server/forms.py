@@ -8,10 +8,11 @@ values. What no control can hold without loss (tables, nested lists) is edited a
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from lanternfish.service.server.typed import choice, number, plain_json, whole
 
 Schema = Mapping[str, Any]
 ABSENT = object()  # the form leaves the setting out
@@ -478,16 +479,16 @@ class _Reader:
 
     def _parse(self, kind: str, schema: Schema, text: str) -> Any:
         if kind == "choice":
-            return _choice(schema, text)
+            return choice(schema, text)
         if kind == "integer":
             return whole(text)
         if kind == "number":
             return number(text)
         if kind == "json":
-            return _json(text)
+            return plain_json(text)
         of = item_type(self.root, schema)
         if text.lstrip().startswith("["):
-            values = _json(text)
+            values = plain_json(text)
             if not isinstance(values, list):
                 raise ValueError("Expected a list.")
             return values
@@ -495,57 +496,3 @@ class _Reader:
             return [line.strip() for line in text.split("\n") if line.strip()]
         parts = [part for part in text.replace(",", " ").replace(";", " ").split() if part]
         return [whole(part) if of == "integer" else number(part) for part in parts]
-
-
-def _choice(schema: Schema, text: str) -> Any:
-    allowed = list(schema.get("enum", [schema["const"]] if "const" in schema else []))
-    for item in [*allowed, None]:
-        if text == json.dumps(item):
-            return item
-    raise ValueError(f"Expected one of {', '.join(map(str, allowed))}; got {text!r}.")
-
-
-def _json(text: str) -> Any:
-    def refuse(constant: str) -> Any:
-        raise ValueError(f"Expected finite numbers; got {constant}.")
-
-    try:
-        return json.loads(text, parse_constant=refuse)
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"Expected JSON; got something else at line {error.lineno}, column {error.colno}: "
-            f"{error.msg}."
-        ) from None
-
-
-def whole(text: str) -> int:
-    """An integer, also as `100 000`, `100,000` or `1e5`."""
-    plain = text.strip().replace(",", "").replace(" ", "").replace("\u202f", "").replace("_", "")
-    try:
-        return int(plain)
-    except ValueError:
-        pass
-    try:
-        value = float(plain)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or value != int(value):
-        raise ValueError(f"Expected a whole number; got {text.strip()!r}.")
-    return int(value)
-
-
-def number(text: str) -> float | int:
-    """A finite number, decimal point or exponent; whole numbers stay whole."""
-    plain = text.strip().replace("_", "").replace("−", "-")
-    try:
-        return int(plain)
-    except ValueError:
-        pass
-    try:
-        value = float(plain)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        hint = " Write the decimal point as a point." if "," in plain else ""
-        raise ValueError(f"Expected a number; got {text.strip()!r}.{hint}")
-    return value
