@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lanternfish import __version__
-from lanternfish.cli import analysis, platform
+from lanternfish.cli import analysis, platform, remote, serving, users
 from lanternfish.cli.console import Mistake, ending, load_science, out, say
 from lanternfish.cli.demo import DEMO, OUT, demo_study
 from lanternfish.cli.run_folder import what_is_kept
@@ -394,6 +394,7 @@ def _conduct(study: Study) -> None:
     conduct(study, study.out)
 
 
-for _each in platform.COMMANDS:
+for _each in (serving.serve, *remote.COMMANDS, *platform.COMMANDS):
     command(_each)
 app.add_typer(analysis.app, name="analysis")
+app.add_typer(users.app, name="user")
