@@ -219,7 +219,7 @@ def _gathered(
         low=low,
         high=high,
         spread=values.std(axis=0, ddof=1),
-        marginal=np.corrcoef(marginal.T),
+        marginal=np.atleast_2d(np.corrcoef(marginal.T)),
         widening=marginal.std(axis=0) / np.sqrt(narrow),
         widening_error=repeats.std(axis=0, ddof=1),
         release=np.sqrt(free.mean(axis=0) / narrow[:, None]),

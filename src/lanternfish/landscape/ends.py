@@ -147,19 +147,19 @@ def _checked(samples: Table, x: Table, scale) -> tuple[np.ndarray, np.ndarray, n
         raise ValueError(
             f"Expected a scale above 0 of each of {x.array.shape[1]} statistics; got {scale!r:.80}."
         )
-    return samples.array, known, unit
+    return samples.array, np.asarray(known), np.asarray(unit)
 
 
 def _alike(places: np.ndarray, tolerance: float) -> np.ndarray:
     """Pairs of rows (p, 2) no further apart than the tolerance in any coordinate."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     keep, stride = places, 1
-    tree = cKDTree(keep)
+    tree = KDTree(keep)
     while len(keep) > 2_000 and tree.count_neighbors(tree, tolerance, p=np.inf) > 2 * _MOST:
         stride *= 2
         keep = places[::stride]  # samples are in random order: any half of them will do
-        tree = cKDTree(keep)
+        tree = KDTree(keep)
     found = tree.query_pairs(tolerance, p=np.inf, output_type="ndarray")
     if not len(found):
         nearest = float(tree.query(keep, k=2, p=np.inf)[0][:, 1].min())

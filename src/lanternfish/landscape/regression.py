@@ -9,7 +9,7 @@ The weights with the least loss on the rows held out are kept. One compiled loop
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -99,7 +99,8 @@ def _train(u: Array, y: Array, kept: Array, keys: Array, width: int) -> tuple[Ne
             net, state = carry
             slope = jax.grad(loss)(net, rows)
             updates, state = optimiser.update(slope, state, net)
-            return (optax.apply_updates(net, updates), state), None
+            moved: Any = optax.apply_updates(net, updates)
+            return (moved, state), None
 
         def look(carry, rows):
             net, state, best, least = carry

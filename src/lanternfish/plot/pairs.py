@@ -84,7 +84,7 @@ def pair(
         _draw_correlations(mosaic, axes, units["samples"])
     mosaic.label(figure, axes, diagonal=not correlations)
     shown = [*sets, *(["prior"] if prior else []), *points]
-    told = dict(zip(("samples", "reference"), labels, strict=True))
+    told: dict[str, str] = {"samples": labels[0], "reference": labels[1]}
     _draw_legend(figure, axes, shown, told, outside=correlations or mosaic.d == 1)
     return figure
 

@@ -202,7 +202,8 @@ class _Film:
         self.values = np.asarray(traces.values, float)[:, :, self.inside]
         d = len(walk.theta.columns)
         self.figure = style.new_figure(7.2, max(0.16 * d, 2.6) + 0.5)
-        left, right = self.figure.subfigures(1, 2, width_ratios=[1, 2])
+        halves: Any = self.figure.subfigures(1, 2, width_ratios=[1, 2])
+        left, right = halves
         self._draw_parameters(left.subplots(), prior)
         top, bottom = right.subplots(2, 1, height_ratios=[3, 1])
         self._draw_traces(top, traces, time)
