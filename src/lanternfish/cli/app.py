@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lanternfish import __version__
+from lanternfish.cli import analysis, platform, remote, serving, users
 from lanternfish.cli.console import Mistake, ending, load_science, out, say
 from lanternfish.cli.demo import DEMO, OUT, demo_study
 from lanternfish.cli.run_folder import what_is_kept
@@ -214,6 +215,50 @@ def resume(run: RunFolder, workers: Workers = None, debug: Debug = False) -> Non
 
 
 @command
+def beside(
+    study: Annotated[
+        Path, typer.Argument(help="Study file (TOML).", metavar="STUDY.toml", show_default=False)
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder.", show_default="runs/STUDY-beside"),
+    ] = None,
+    simulations: Annotated[
+        int | None,
+        typer.Option(
+            min=1_000, metavar="N", help="Budget of SNPE.", show_default="as many as EPI took"
+        ),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, metavar="R", help="Rounds of SNPE.")] = 4,
+    n: Annotated[
+        int, typer.Option("-n", min=100, metavar="N", help="Samples of each to compare.")
+    ] = 5_000,
+    debug: Debug = False,
+) -> None:
+    """Ask EPI and SNPE the same question, and say where they agree and differ.
+
+    The study's target is a property. EPI gets it as it is; SNPE gets its mean as an observation,
+    and its standard deviation as the measurement's error. One page says in numbers how much of
+    their mass is shared, how much entropy each has, what each predicts, and what each cost. Ctrl-C
+    is safe: the same command goes on.
+
+    Examples:
+
+      lanternfish beside oscillation.toml
+      lanternfish beside oscillation.toml --simulations 50000 --out runs/both
+    """
+    place = out or Path("runs") / f"{study.stem}-beside"
+    kept = f"What is done is kept in {place}: the same command goes on."
+    with ending(debug, kept=lambda: kept):
+        from lanternfish.cli.beside import compare
+        from lanternfish.cli.study_file import read_study
+
+        say(f"Reading {study}.")
+        load_science()
+        compare(read_study(study), place, simulations, rounds, n)
+
+
+@command
 def check(
     run: RunFolder,
     simulations: Annotated[
@@ -300,6 +345,12 @@ def sample(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File.", show_default="standard output")
     ] = None,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STATISTIC=MEAN", help="Of a range of properties, the one with this mean."
+        ),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Draw samples of a run's posterior: circuits that do what was measured.
@@ -307,6 +358,7 @@ def sample(
     lanternfish sample runs/crab -n 10000 --out samples.npz
     lanternfish sample runs/crab -n 5 --format json
     lanternfish sample runs/crab > samples.csv
+    lanternfish sample runs/hub --at hub_frequency=0.7 > fast.csv
     """
     with ending(debug):
         from lanternfish.cli.tables import FORMATS, encoded, posterior_samples
@@ -319,7 +371,7 @@ def sample(
         from lanternfish.cli.conduct import load
 
         load_science()
-        data = encoded(posterior_samples(load(run), n, seed), kind)
+        data = encoded(posterior_samples(load(run), n, seed, at or ()), kind)
         if out is None:
             sys.stdout.write(data.decode())
             return
@@ -340,3 +392,9 @@ def _conduct(study: Study) -> None:
     assert study.out is not None  # every command names a folder
     begin(study, study.out)
     conduct(study, study.out)
+
+
+for _each in (serving.serve, *remote.COMMANDS, *platform.COMMANDS):
+    command(_each)
+app.add_typer(analysis.app, name="analysis")
+app.add_typer(users.app, name="user")

@@ -22,12 +22,17 @@ if TYPE_CHECKING:
 SAMPLES = 5_000  # posterior samples in samples.csv and in the report
 
 
-def conduct(study: Study, folder: Path) -> None:
-    """Run a study in its folder, print the report, and say where everything is."""
+def conduct(study: Study, folder: Path, listener: Listener | None = None) -> None:
+    """Run a study in its folder, print the report, and say where everything is.
+
+    Args:
+        listener: called with each progress, in place of bars or lines.
+    """
     from lanternfish.cli import report, tables
 
+    told = watching() if listener is None else contextlib.nullcontext(listener)
     with run_folder.sitting(folder):
-        with _workers(study) as executor, watching() as tell:
+        with _workers(study) as executor, told as tell:
             run = _posterior(study, folder, executor, tell)
             run, check = _checked(run, study, folder, executor, tell)
         samples = tables.posterior_samples(run, SAMPLES)

@@ -205,7 +205,14 @@ def _notes(run: Run) -> list[str]:
                 "the posterior before was kept: give each round more simulations"
             )
     planned = run.method.get("rounds", len(rounds))
-    if len(rounds) < planned and not any("tolerance" in entry for entry in rounds):
+    if rounds and "wide" in rounds[0]:
+        notes.append(
+            f"{len(rounds)} of {planned}: the posterior is nearly Gaussian and reaches over "
+            f"{100 * rounds[0]['wide']:.0f} % of the prior, which is not worth cutting, so the "
+            "last took all that was left of the budget, from the whole prior, and the posterior is "
+            "amortised"
+        )
+    elif len(rounds) < planned and not any("tolerance" in entry for entry in rounds):
         notes.append(
             f"{len(rounds)} of {planned}: further ones brought nothing more, so the last took all "
             "that was left of the budget"

@@ -47,7 +47,7 @@ def _parts(method: type) -> dict[str, type]:
     from lanternfish import flows
     from lanternfish.inference.training import Training
 
-    made = {
+    made: dict[str, Any] = {
         field.name: Training if str(field.type) == "Training" else field.default_factory
         for field in dataclasses.fields(method)
         if isinstance(field.default_factory, type) or str(field.type) == "Training"

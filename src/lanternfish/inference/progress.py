@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Column
 
+from lanternfish.core import Posterior
 from lanternfish.inference.training import Epoch
 
 TITLES = {
@@ -48,12 +49,16 @@ class Progress:
         share: of the stage that is done, from 0 to 1.
         seconds_left: of the stage; None while unknown.
         text: what to say beside the bar.
+        values: numbers worth a curve, by name: losses, entropy, distance from the property.
+        posterior: gives the posterior as it stands, where there is one; None where there is none.
     """
 
     stage: Stage
     share: float
     seconds_left: float | None
     text: str
+    values: Mapping[str, float] = field(default_factory=dict)
+    posterior: Callable[[], Posterior] | None = None
 
     @classmethod
     def of_simulation(cls, stage: Stage, event) -> Progress:
@@ -63,7 +68,8 @@ class Progress:
     def of_training(cls, stage: Stage, epoch: Epoch) -> Progress:
         """Training has no fixed end: its share is that of the waits before the last cut."""
         text = f"epoch {epoch.number}, loss {epoch.validation:.2f}, best {epoch.best:.2f}"
-        return cls(stage, epoch.share, epoch.seconds_left, text)
+        values = {"loss": epoch.validation, "training_loss": epoch.train}
+        return cls(stage, epoch.share, epoch.seconds_left, text, values)
 
 
 Listener = Callable[[Progress], None]

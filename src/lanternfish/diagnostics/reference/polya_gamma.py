@@ -58,7 +58,7 @@ def polya_gamma(
         for step in range(warmup + n):
             omega = draw(1.0, design @ theta, random_state=rng)
             root = cho_factor((design.T * omega) @ design + precision, lower=True)
-            noise = solve_triangular(root[0], rng.normal(size=len(theta)), lower=True, trans="T")
+            noise = solve_triangular(root[0], rng.normal(size=len(theta)), lower=True, trans=1)
             theta = cho_solve(root, pull) + noise
             if step >= warmup:
                 kept[chain, step - warmup] = theta

@@ -1,0 +1,178 @@
+"""One database, SQLite or PostgreSQL, opened with the promises that the ledger needs.
+
+SQLite: write-ahead log, synchronous FULL, writes under BEGIN IMMEDIATE, local disks only.
+PostgreSQL: psycopg 3, READ COMMITTED, rows locked where they are read to be changed.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+from sqlalchemy import event as sa_event
+from sqlalchemy import exc as sa_exc
+
+from lanternfish.service.store.blobs import Blobs, open_blobs
+from lanternfish.service.store.disks import refuse_network
+from lanternfish.service.store.errors import StoreError
+from lanternfish.service.store.schema import bring_up, check_version
+
+PATIENCE = 60.0  # seconds that a write waits for others' writes
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open database with its blobs. Give it to every function of this room."""
+
+    url: str
+    folder: Path
+    engine: Engine
+    blobs: Blobs
+    clock: Callable[[], float] | None = field(default=None, compare=False)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the database is a file of this machine."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction that writes: all of it is kept, or none."""
+        with self._turn(), self.engine.connect() as connection:
+            connection = connection.execution_options(lanternfish_write=True)
+            with connection.begin():
+                yield connection
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """SQLite: wait for one's turn to write. Its own waiting is by sleeping, and far slower."""
+        if not self.is_sqlite:
+            yield
+            return
+        with builtins.open(f"{self.engine.url.database}-turn", "ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One transaction that reads, from one moment."""
+        with self.engine.connect() as connection:
+            yield connection
+
+    def now(self, connection: Connection) -> float:
+        """The time by the database's clock, which all workers share."""
+        if self.clock is not None:
+            return self.clock()
+        if self.is_sqlite:
+            return time.time()
+        return float(connection.execute(_CLOCK).scalar_one())
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+_CLOCK = sa.text("SELECT extract(epoch FROM clock_timestamp())")
+
+
+def open(  # the room's verb: store.open(url, folder)
+    url: str | None,
+    folder: str | os.PathLike,
+    *,
+    blobs: str | None = None,
+    clock: Callable[[], float] | None = None,
+    upgrade: bool = False,
+) -> Store:
+    """Open the store, and make its tables where there are none.
+
+    Args:
+        url: "postgresql://user:password@host/name"; None or "sqlite:///path" for a file (None:
+            `lanternfish.sqlite` in `folder`).
+        folder: local folder for blobs, unfinished uploads, environments and work.
+        blobs: fsspec URL of an object store for the blobs, as "s3://bucket/prefix".
+        clock: seconds since 1970, in place of the database's clock (for tests).
+        upgrade: bring tables of an older release up to date; otherwise they are refused.
+
+    Raises:
+        StoreError: SQLite on a network file system; a database that cannot be reached; tables of
+            another release.
+    """
+    folder = Path(folder).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    url = url or f"sqlite:///{folder / 'lanternfish.sqlite'}"
+    engine = connect(url)
+    store = Store(url, folder, engine, open_blobs(blobs, folder), clock)
+    try:
+        check_version(engine, url) if not upgrade else bring_up(engine)
+    except sa_exc.OperationalError as error:
+        reason = str(error.orig).strip().splitlines()[0]
+        engine.dispose()
+        raise StoreError(f"Expected a database at {_public(url)}; got: {reason}.") from error
+    except BaseException:
+        engine.dispose()
+        raise
+    return store
+
+
+def connect(url: str) -> Engine:
+    """An engine with the settings of this house."""
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise StoreError("Expected SQLite in a file, sqlite:///path; got one in memory.")
+        refuse_network(Path(parsed.database).absolute().parent)
+        Path(parsed.database).absolute().parent.mkdir(parents=True, exist_ok=True)
+        return _sqlite(parsed)
+    if parsed.get_backend_name() == "postgresql":
+        return sa.create_engine(
+            parsed.set(drivername="postgresql+psycopg"),
+            pool_pre_ping=True,
+            pool_size=10,
+            max_overflow=20,
+            connect_args={"connect_timeout": 10},
+        )
+    raise StoreError(
+        f"Expected a database of SQLite (sqlite:///path) or PostgreSQL (postgresql://…); "
+        f"got {parsed.get_backend_name()}."
+    )
+
+
+def _sqlite(url: sa.URL) -> Engine:
+    engine = sa.create_engine(
+        url,
+        connect_args={"timeout": PATIENCE, "check_same_thread": False},
+        poolclass=sa.QueuePool,
+        pool_size=10,
+        max_overflow=20,
+    )
+
+    @sa_event.listens_for(engine, "connect")
+    def prepare(raw, _record) -> None:
+        raw.isolation_level = None  # SQLAlchemy says BEGIN, not the driver
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "wal_autocheckpoint=1000",
+            f"busy_timeout={int(PATIENCE * 1000)}",
+        ):
+            raw.execute(f"PRAGMA {pragma}")
+
+    @sa_event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("lanternfish_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _public(url: str) -> str:
+    return sa.make_url(url).render_as_string(hide_password=True)

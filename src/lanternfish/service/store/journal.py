@@ -1,0 +1,52 @@
+"""What a move of the ledger leaves behind: events and money, written last in its transaction.
+
+A group's row and its turn at events are what all its jobs share, so they are taken last, and held
+for as short as can be.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from lanternfish.service.store import statements as sql
+from lanternfish.service.store.events import add_events
+
+
+@dataclass
+class Journal:
+    """Events and payments of one transaction, at one time."""
+
+    tx: Connection
+    now: float
+    events: list[tuple[str, dict]] = field(default_factory=list)
+    charges: list[dict] = field(default_factory=list)
+    payments: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def state(self, group: str, job: str, data: dict) -> None:
+        """Note that a job's state is another now."""
+        row = {"job_id": job, "kind": "state", "data": data, "time": self.now}
+        self.events.append((group, row))
+
+    def pay(self, job: sa.Row, paid: int, back: int) -> None:
+        """Note what an ended job pays of what it reserved, and what is given back."""
+        if not job.reserved:
+            return
+        held, before = self.payments.get(job.group_id, (0, 0))
+        self.payments[job.group_id] = (held + job.reserved, before + paid)
+        about = {"group_id": job.group_id, "job_id": job.id, "time": self.now}
+        self.charges += [
+            {**about, "kind": "pay", "amount": paid},
+            {**about, "kind": "release", "amount": back},
+        ]
+
+    def write(self) -> None:
+        """Write all of it. Nothing else of the transaction comes after."""
+        if self.charges:
+            self.tx.execute(sql.CHARGE, self.charges)
+        for group, (held, paid) in sorted(self.payments.items()):
+            self.tx.execute(sql.PAY, {"group_": group, "held": held, "paid": paid})
+        for group in sorted({group for group, _ in self.events}):
+            add_events(self.tx, group, [row for each, row in self.events if each == group])

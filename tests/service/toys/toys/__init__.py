@@ -1,0 +1,1 @@
+"""Small analyses that tests and benchmarks of the platform run."""

@@ -1,0 +1,3 @@
+"""An analysis whose package does not even import."""
+
+raise ImportError("a library that is not there")
