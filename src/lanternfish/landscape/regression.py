@@ -131,7 +131,7 @@ def fit(u: np.ndarray, y: np.ndarray, *, members: int, width: int, seed: int) ->
     never = (kept == 0).all(axis=0) & ~held
     kept[:, never] = 1e-9  # a row that no bootstrap drew is still none that was held out
     keys = jr.split(jr.key(seed % 2**32), members)
-    arrays = [jnp.asarray(a, jnp.float32) for a in (u, y, kept)]
-    nets, least = _train(*arrays, keys, width)
+    points, values, chances = (jnp.asarray(a, jnp.float32) for a in (u, y, kept))
+    nets, least = _train(points, values, chances, keys, width)
     variance = float(np.var(y[held])) or 1.0
     return Fitted(nets, 1 - np.asarray(least, np.float64) / variance)

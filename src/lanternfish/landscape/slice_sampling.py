@@ -63,7 +63,8 @@ def _run(density, arguments, box: Box, starts: Array, key: Array, burn: int, kee
             return jnp.where(jnp.isnan(value), -jnp.inf, value)
 
         def step(carry, k):
-            return _step(at, box, *carry, k), None
+            point, value = carry
+            return _step(at, box, point, value, k), None
 
         def kept(carry, k):
             carry = jax.lax.scan(step, carry, jr.split(k, thin))[0]
