@@ -128,6 +128,7 @@ def test_an_observation_has_no_epi_beside(tmp_path, command):
     assert "Expected a property as target" in result.output
 
 
+@pytest.mark.slow
 def test_a_range_in_a_study_file(tmp_path, command):
     """From the file to samples at one of its means; what is wrong is told."""
     study = STUDY.replace("x = [1.0, 0.8]", "x = [[1.0, 2.0], 0.5]").replace("6_000", "000")

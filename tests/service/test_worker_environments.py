@@ -31,7 +31,7 @@ def with_lock(lock, sha256="a" * 64):
     return replace(found, environment={"python": None, "lock": lock, "lock_sha256": sha256})
 
 
-@pytest.mark.parametrize("builder", ["uv", "pip"])
+@pytest.mark.parametrize("builder", ["uv", pytest.param("pip", marks=pytest.mark.slow)])
 def test_an_environment_is_built_once_and_runs_the_analysis(tmp_path, monkeypatch, builder):
     if builder == "pip":
         monkeypatch.setattr(environments, "_uv", lambda: None)
