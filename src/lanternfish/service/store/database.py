@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, event, exc
 
 from lanternfish.service.store.blobs import Blobs, open_blobs
 from lanternfish.service.store.disks import refuse_network
@@ -110,7 +110,7 @@ def open(  # the room's verb: store.open(url, folder)
     store = Store(url, folder, engine, open_blobs(blobs, folder), clock)
     try:
         check_version(engine, url) if not upgrade else bring_up(engine)
-    except sa.exc.OperationalError as error:
+    except exc.OperationalError as error:
         reason = str(error.orig).strip().splitlines()[0]
         engine.dispose()
         raise StoreError(f"Expected a database at {_public(url)}; got: {reason}.") from error
@@ -152,7 +152,7 @@ def _sqlite(url: sa.URL) -> Engine:
         max_overflow=20,
     )
 
-    @sa.event.listens_for(engine, "connect")
+    @event.listens_for(engine, "connect")
     def prepare(raw, _record) -> None:
         raw.isolation_level = None  # SQLAlchemy says BEGIN, not the driver
         for pragma in (
@@ -164,7 +164,7 @@ def _sqlite(url: sa.URL) -> Engine:
         ):
             raw.execute(f"PRAGMA {pragma}")
 
-    @sa.event.listens_for(engine, "begin")
+    @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get("lanternfish_write")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
