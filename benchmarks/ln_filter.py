@@ -2,19 +2,15 @@
 
     python benchmarks/ln_filter.py [--simulations 10000] [--seeds 0 1 2] [--classifier PYTHON]
 
-A neuron sees white noise I and spikes in bin t with probability
-
-    P(y_t = 1) = logistic(b + sum_{j < 9} h_j I_{t - j}),      theta = (b, h),
-
-over 100 bins; its statistics, the number of spikes and the sum of the stimuli before them at each
-lag, are sufficient. The prior is normal with a precision that makes h smooth. The true posterior
-was sampled by Polya-Gamma data augmentation, ``glm/ln_reference_posterior.npz`` under
-``$LANTERNFISH_DATA``.
+The model is ``lanternfish.models.ln_filter``. Its true posterior was sampled by Polya-Gamma data
+augmentation, ``glm/ln_reference_posterior.npz`` under ``$LANTERNFISH_DATA``.
 
 For each seed: CPU seconds from the start, or the seed before, to samples, and the classifier
-two-sample test (0.5 is perfect) twice: by a logistic regression on all products of two parameters,
-which sees means and covariances, and, with ``--classifier``, a Python that has scikit-learn (the
-peers'), by the perceptron of the sbibm paper (``sbibm/c2st.py``).
+two-sample test (0.5 is perfect) by a logistic regression on all products of two parameters, which
+sees means and covariances; by our perceptron (``diagnostics.compare``); and, with ``--classifier``,
+a Python that has scikit-learn (the peers'), by that of the sbibm paper (``sbibm/c2st.py``). Then
+the largest difference of a mean in true standard deviations, and how far the covariance is off,
+|cov - true| / |true| in Frobenius norm.
 
 Reference: Goncalves et al. (2020), eLife 9:e56261, Methods "Linear-nonlinear encoding model".
 """
@@ -27,35 +23,12 @@ import tempfile
 import time
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 import lanternfish as lf
+from lanternfish.diagnostics.c2st import c2st
 
-NAMES = ("b", *(f"h{j}" for j in range(9)))
-STATISTICS = ("spikes", *(f"sum{j}" for j in range(9)))
 FOLDS = 5
-
-
-def prior() -> lf.Prior:
-    """N(0, P^-1): P = 1/2 for b; F'F for h, F = D^2 + diag(sqrt(i / 9)), D the first difference."""
-    difference = np.eye(9) - np.eye(9, k=-1)
-    root = difference @ difference + np.diag(np.sqrt(np.arange(9) / 9))
-    precision = np.zeros((10, 10))
-    precision[0, 0], precision[1:, 1:] = 0.5, root.T @ root
-    return lf.Prior(lf.CorrelatedNormal(NAMES, np.zeros(10), np.linalg.inv(precision)))
-
-
-def model(design: np.ndarray) -> lf.Model:
-    """The neuron for a design matrix (bins, 10): ones, and the stimulus at each lag."""
-    design = jnp.asarray(design, jnp.float32)
-
-    def simulate(theta, key):
-        drive = design @ jnp.stack([theta[name] for name in NAMES])
-        return design.T @ jax.random.bernoulli(key, jax.nn.sigmoid(drive))
-
-    return lf.Model(prior(), lf.JaxSimulator(simulate, STATISTICS), name="ln_filter")
 
 
 def reference(folder: Path) -> dict[str, np.ndarray]:
@@ -64,11 +37,17 @@ def reference(folder: Path) -> dict[str, np.ndarray]:
         return {name: stored[name] for name in ("X", "x", "samples", "mean", "cov")}
 
 
-def posterior(truth: dict[str, np.ndarray], method: lf.NPE, seed: int) -> lf.Posterior:
+def posterior(method: lf.NPE, seed: int) -> lf.Posterior:
     """What NPE learns of it."""
-    cell = model(truth["X"])
-    target = lf.Observation.from_array(truth["x"], cell.statistics)
-    return lf.infer(cell, target, method, seed=seed, progress=False).posterior
+    cell = lf.models.ln_filter()
+    return lf.infer(cell, cell.targets["cell"], method, seed=seed, progress=False).posterior
+
+
+def moments_off(truth: dict[str, np.ndarray], drawn: np.ndarray) -> tuple[float, float]:
+    """Largest difference of means in true deviations, and the covariance's relative one."""
+    mean = np.abs(drawn.mean(axis=0) - truth["mean"]) / np.sqrt(np.diag(truth["cov"]))
+    covariance = np.linalg.norm(np.cov(drawn.T) - truth["cov"]) / np.linalg.norm(truth["cov"])
+    return float(mean.max()), float(covariance)
 
 
 def c2st_by_moments(first: np.ndarray, second: np.ndarray, seed: int = 0) -> float:
@@ -120,13 +99,16 @@ def main() -> None:
     if "LANTERNFISH_DATA" not in os.environ:
         sys.exit("Expected LANTERNFISH_DATA, the folder that holds glm/; got none.")
     truth = reference(Path(os.environ["LANTERNFISH_DATA"]))
-    print(f"{'seed':>4}{'CPU s':>8}{'moments':>9}{'perceptron':>12}")
+    print(f"{'seed':>4}{'CPU s':>8}{'moments':>9}{'ours':>8}{'mean':>8}{'cov':>8}  perceptron")
     before = 0.0
     for seed in given.seeds:
-        found = posterior(truth, lf.NPE(given.simulations), seed)
+        found = posterior(lf.NPE(given.simulations), seed)
         drawn = found.sample(len(truth["samples"]), seed=seed).array
         cpu, before = time.process_time() - before, time.process_time()
         text = f"{seed:4}{cpu:8.0f}{c2st_by_moments(truth['samples'], drawn):9.3f}"
+        text += f"{c2st(truth['samples'], drawn).value:8.3f}"
+        many = found.sample(100_000, seed=seed).array
+        text += "".join(f"{off:8.3f}" for off in moments_off(truth, many))
         if given.classifier:
             text += f"{_c2st_by_perceptron(given.classifier, truth['samples'], drawn):12.3f}"
         print(text, flush=True)

@@ -119,7 +119,7 @@ def main() -> None:
             compiled.plan_of(compiled.T_MAX, 40, True, True),
         ),
     ):
-        x, weights, steps = compiled.run(theta, seeds, plan, 283.0)
+        x, weights, steps, _ = compiled.run(theta, seeds, plan, 283.0)
         seconds = best(lambda plan=plan: compiled.run(theta, seeds, plan, 283.0), repeats)
         line(what, seconds, n)
         valid = ~np.isnan(x[:, : len(NAMES)]).any(axis=1)

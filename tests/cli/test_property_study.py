@@ -76,3 +76,74 @@ def test_nothing_is_done_twice_and_samples_are_drawn(run, command):
     assert (folder / "run.json").read_bytes() == before
     drawn = command("sample", folder, "-n", 3)
     assert drawn.output.splitlines()[0] == "a,b"
+
+
+@pytest.fixture(scope="module")
+def both(run, command, tmp_path_factory):
+    desk = run[0].parent
+    place = tmp_path_factory.mktemp("beside")
+    result = command(
+        "beside", desk / "study.toml", "--out", place, "--simulations", 3000, "-n", 500
+    )
+    assert result.exit_code == 0, result.output
+    return place, result.output
+
+
+def test_epi_and_snpe_on_one_page(both):
+    """The optimum has a variance of y that SNPE, at eta = (0, -1/2), does not reach."""
+    folder, said = both
+    page = (folder / "beside.md").read_text()
+    assert page.startswith("# EPI beside SNPE: a property of bent\n")
+    for words in (
+        "of their mass is shared",
+        "| simulations |",
+        "| entropy (nats) |",
+        "| x (Hz), wanted 1 ± 0.8 |",
+        "Converged: every mean",
+        "3,000 simulations in 4",
+    ):
+        assert words in page
+    assert "EPI beside SNPE" in said
+    names = {path.name for path in (folder / "figures").iterdir()}
+    assert names == {"pair.png", "statistics.png"}
+
+
+def test_the_page_again_trains_nothing(both, run, command):
+    folder, _ = both
+    before = (folder / "npe" / "run.json").read_bytes()
+    desk = run[0].parent
+    again = command(
+        "beside", desk / "study.toml", "--out", folder, "--simulations", 3000, "-n", 500
+    )
+    assert again.exit_code == 0, again.output
+    assert "stands already" in again.output
+    assert (folder / "npe" / "run.json").read_bytes() == before
+
+
+def test_an_observation_has_no_epi_beside(tmp_path, command):
+    study = STUDY.split("[method]")[0].replace("{x = [1.0, 0.8], y = [1.5, 0.4]}", "{x = 1, y = 1}")
+    desk = lay_out(tmp_path, MODEL, study)
+    result = command("beside", desk / "study.toml")
+    assert result.exit_code == 2
+    assert "Expected a property as target" in result.output
+
+
+def test_a_range_in_a_study_file(tmp_path, command):
+    """From the file to samples at one of its means; what is wrong is told."""
+    study = STUDY.replace("x = [1.0, 0.8]", "x = [[1.0, 2.0], 0.5]").replace("6_000", "000")
+    study = study.replace("samples = 1000", "samples = 4_000").replace("2_000", "1_000")
+    desk = lay_out(tmp_path, MODEL, study)
+    result = command("run", desk / "study.toml", "--out", desk / "run")
+    assert result.exit_code == 0, result.output
+    assert "properties" in (desk / "run" / "report.md").read_text()
+    means = []
+    for at in ("x=1.0", "x=2.0"):
+        drawn = command("sample", desk / "run", "-n", 2000, "--at", at)
+        assert drawn.exit_code == 0, drawn.output
+        rows = [line.split(",") for line in drawn.output.splitlines()[1:]]
+        means.append(sum(float(row[0]) for row in rows) / len(rows))
+    assert means == pytest.approx([1.0, 2.0], abs=0.15)
+    for wrong, words in (("x=9", "from 1 to 2"), ("x", "STATISTIC=MEAN"), ("y=1", "which have an")):
+        refused = command("sample", desk / "run", "--at", wrong)
+        assert refused.exit_code != 0
+        assert words in " ".join(refused.output.split())

@@ -120,6 +120,29 @@ def test_a_round_goes_on_from_the_one_before_where_that_is_ahead(gaussian_run, p
     assert NPE()._starts(None, fresh, pairs, np.arange(40)) == (fresh, None)
 
 
+def test_a_wide_gaussian_posterior_is_not_cut(gaussian_model, gaussian_target, monkeypatch):
+    """What is left goes into one round from the whole prior, and any observation can be asked."""
+    from lanternfish.inference.method import Rounds
+
+    train = Rounds.train
+
+    def nothing_learned(self, *given, **options):
+        flow = train(self, *given, **options)
+        self.history[-1]["best_epoch"] = 0
+        return flow
+
+    monkeypatch.setattr(Rounds, "train", nothing_learned)
+    method = NPE(3_000, rounds=6, density=SMALL, training=QUICK)
+    run = lf.infer(gaussian_model, gaussian_target, method, seed=0, progress=False)
+    rounds = run.history["rounds"]
+    assert [r["simulations"] for r in rounds] == [500, 2_500]
+    assert rounds[0]["wide"] > 0.05
+    assert run.posterior.amortised
+    from_prior = lf.simulate(gaussian_model, 3_000, seed=0, progress=False).theta.array
+    assert np.array_equal(run.simulations.theta.array, from_prior)
+    assert any("not worth cutting" in note for note in _notes(run))
+
+
 def test_when_rounds_bring_nothing_more_the_rest_is_one_round(gaussian_model, gaussian_target):
     """The Gaussian needs no fourth cut: the whole budget is spent all the same."""
     method = NPE(6_000, rounds=12, density=SMALL, training=QUICK)

@@ -44,7 +44,14 @@ def taus(V):
     return tau_m, tau_h
 
 
-def simulate(theta, steps, noise=None, temperature=283.0):
+def energy(theta, steps, begin):
+    """Sum over steps from ``begin`` on of sum c (V - E)^2 of each neuron (nW), (n, 3); no noise."""
+    powers = []
+    simulate(theta, steps, watch=powers.append)
+    return np.sum(powers[begin:], axis=0)
+
+
+def simulate(theta, steps, noise=None, temperature=283.0, watch=None):
     """Voltages (n, 3, steps + 1) of circuits theta (n, 31); noise (n, 3, steps) in uA."""
     n = len(theta)
     ten = (temperature - 283.0) / 10
@@ -75,6 +82,11 @@ def simulate(theta, steps, noise=None, temperature=283.0):
         for k in range(7):
             conductance[:, post[k]] += g_syn[:, k] * s[:, k]
             driven[:, post[k]] += g_syn[:, k] * s[:, k] * E_s[k]
+        if watch is not None:
+            power = (c * (V[..., None] - E) ** 2).sum(-1)
+            for k in range(7):
+                power[:, post[k]] += g_syn[:, k] * s[:, k] * (V[:, post[k]] - E_s[k]) ** 2
+            watch(power)
         if noise is not None:
             driven = driven + noise[:, :, step]
         current = (c[..., 1] + c[..., 2]) * (V - E[..., 1])

@@ -66,7 +66,7 @@ def test_statistics_of_the_reference_circuits(reference):
 
 def test_bursts_and_spikes_of_the_reference_circuits(reference):
     plan = compiled.plan_of(11_000, 40, False, False)
-    x, _, steps = compiled.run(reference["theta"], np.arange(11, dtype=np.uint64), plan, 283.0)
+    x, _, steps, _ = compiled.run(reference["theta"], np.arange(11, dtype=np.uint64), plan, 283.0)
     assert is_same(x[:, len(NAMES) :], reference["statistics"][:, 18:])
     assert len(COUNTS) == 6
     assert np.all(steps == 440_000)
@@ -166,8 +166,8 @@ def test_proof_changes_no_valid_row(theta, path):
     circuits = np.concatenate([theta, path[::10]])
     seeds = np.arange(len(circuits), dtype=np.uint64)
     plan = compiled.plan_of(6_000, 40, True, False)
-    full, _, whole = compiled.run(circuits, seeds, plan, 283.0)
-    proven, weights, steps = compiled.run(circuits, seeds, plan._replace(proof=True), 283.0)
+    full, _, whole, _ = compiled.run(circuits, seeds, plan, 283.0)
+    proven, weights, steps, _ = compiled.run(circuits, seeds, plan._replace(proof=True), 283.0)
     valid = ~np.isnan(full[:, : len(NAMES)]).any(axis=1)
     given_up = steps < whole
     assert valid.any()
@@ -274,3 +274,27 @@ def test_unknown_integrator():
 def test_bad_model():
     with pytest.raises(ValueError, match="Expected 15 or 18 statistics"):
         stg(statistics=17)
+
+
+@pytest.mark.slow
+def test_energy_against_an_independent_integrator(theta):
+    """Sum of c (V - E)^2 over the steps after the burn-in, per area, of all currents."""
+    end = 1_010.0
+    steps = round(end / 0.025)
+    expected = oracle.energy(theta[:3], steps, 40_000) * 0.025 / 1e3 / 0.628e-3 / 1e3
+    x, _ = simulate(theta[:3], np.arange(3), noise=False, energy=True, t_max=end)
+    assert x.shape == (3, 22)
+    np.testing.assert_allclose(x[:, 18:21], expected, rtol=2e-3)
+    np.testing.assert_allclose(x[:, 21], x[:, 18:21].sum(axis=1))
+
+
+def test_energy_changes_nothing_else(theta):
+    plain, _ = simulate(theta[:20], np.arange(20), t_max=1_500)
+    counted, _ = simulate(theta[:20], np.arange(20), t_max=1_500, energy=True)
+    assert is_same(plain, counted[:, :18])
+    model = stg(energy=True, statistics=15)
+    assert [c.name for c in model.statistics[15:]] == [
+        "energy_AB", "energy_LP", "energy_PY", "energy"
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match='Expected integrator "compiled" for the energy'):
+        stg(energy=True, integrator="jax")

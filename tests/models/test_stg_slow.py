@@ -38,7 +38,7 @@ def test_valid_fraction_of_the_prior(whole):
 def test_proof_gives_up_no_valid_simulation(draws, whole):
     plan = compiled.plan_of(11_000, 40, True, True)
     plan = plan._replace(checks=plan.checks[:0], survival=plan.survival[:0])
-    x, weights, steps = compiled.run(*draws, plan, 283.0)
+    x, weights, steps, _ = compiled.run(*draws, plan, 283.0)
     given_up = steps < 440_000
     assert given_up.mean() > 0.1
     assert not np.any(given_up & valid(whole[0]))
@@ -49,7 +49,7 @@ def test_proof_gives_up_no_valid_simulation(draws, whole):
 def test_roulette_is_unbiased(draws, whole):
     """Weights average to 1, over all simulations and over the valid ones, and leave T's mean."""
     plan = compiled.plan_of(11_000, 40, True, True)
-    x, weights, steps = compiled.run(*draws, plan, 283.0)
+    x, weights, steps, _ = compiled.run(*draws, plan, 283.0)
     truth = valid(whole[0])
     assert np.array_equal(x[valid(x)], whole[0][valid(x)])
     for some in (np.ones(PRIOR_DRAWS, bool), truth):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lanternfish import __version__
-from lanternfish.cli import analysis, platform
+from lanternfish.cli import analysis, platform, remote, serving, users
 from lanternfish.cli.console import Mistake, ending, load_science, out, say
 from lanternfish.cli.demo import DEMO, OUT, demo_study
 from lanternfish.cli.run_folder import what_is_kept
@@ -215,14 +215,101 @@ def resume(run: RunFolder, workers: Workers = None, debug: Debug = False) -> Non
 
 
 @command
-def report(run: RunFolder, debug: Debug = False) -> None:
+def beside(
+    study: Annotated[
+        Path, typer.Argument(help="Study file (TOML).", metavar="STUDY.toml", show_default=False)
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder.", show_default="runs/STUDY-beside"),
+    ] = None,
+    simulations: Annotated[
+        int | None,
+        typer.Option(
+            min=1_000, metavar="N", help="Budget of SNPE.", show_default="as many as EPI took"
+        ),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, metavar="R", help="Rounds of SNPE.")] = 4,
+    n: Annotated[
+        int, typer.Option("-n", min=100, metavar="N", help="Samples of each to compare.")
+    ] = 5_000,
+    debug: Debug = False,
+) -> None:
+    """Ask EPI and SNPE the same question, and say where they agree and differ.
+
+    The study's target is a property. EPI gets it as it is; SNPE gets its mean as an observation,
+    and its standard deviation as the measurement's error. One page says in numbers how much of
+    their mass is shared, how much entropy each has, what each predicts, and what each cost. Ctrl-C
+    is safe: the same command goes on.
+
+    Examples:
+
+      lanternfish beside oscillation.toml
+      lanternfish beside oscillation.toml --simulations 50000 --out runs/both
+    """
+    place = out or Path("runs") / f"{study.stem}-beside"
+    kept = f"What is done is kept in {place}: the same command goes on."
+    with ending(debug, kept=lambda: kept):
+        from lanternfish.cli.beside import compare
+        from lanternfish.cli.study_file import read_study
+
+        say(f"Reading {study}.")
+        load_science()
+        compare(read_study(study), place, simulations, rounds, n)
+
+
+@command
+def check(
+    run: RunFolder,
+    simulations: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Extra simulations that checks may take.")
+    ] = 1_000,
+    seed: Annotated[int, typer.Option(min=0, metavar="SEED", help="Of the checks.")] = 0,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.py:NAME", help="Model of a run begun from Python.", show_default=False
+        ),
+    ] = None,
+    workers: Workers = None,
+    debug: Debug = False,
+) -> None:
+    """Ask whether a run can be trusted, and say in words what was found.
+
+    Calibration, coverage, a classifier at the observation, prediction in units of noise, whether
+    the model can do what was measured at all, and more: every check that is valid for the run. What
+    is found is kept in the run, its report says so first, and figures/checks.png shows it.
+
+    Examples:
+
+      lanternfish check runs/crab
+      lanternfish check runs/crab --simulations 4000
+    """
+    with ending(debug):
+        from lanternfish.cli.check import check_folder
+
+        load_science()
+        check_folder(run, simulations, seed, model, workers)
+
+
+@command
+def report(
+    run: RunFolder,
+    html: Annotated[
+        bool, typer.Option("--html", help="Also write RUN/report.html, to look around in.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
     """Say in plain words what a run found, and how good it is.
 
-    Prints the report, and writes it to RUN/report.md with all parameters.
+    Prints the report, and writes it to RUN/report.md with all parameters. With --html, one file for
+    a browser, with nothing to fetch: choose a point of the pair plot and see its trace beside the
+    data.
 
     Examples:
 
       lanternfish report runs/crab
+      lanternfish report runs/crab --html
     """
     with ending(debug):
         from lanternfish.cli.conduct import SAMPLES, load
@@ -231,7 +318,12 @@ def report(run: RunFolder, debug: Debug = False) -> None:
 
         load_science()
         found = load(run)
-        publish(found, run, posterior_samples(found, SAMPLES))
+        samples = posterior_samples(found, SAMPLES)
+        if html:
+            from lanternfish.cli.report_html import publish_html
+
+            publish_html(found, run, samples)
+        publish(found, run, samples)
 
 
 @command
@@ -253,6 +345,12 @@ def sample(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File.", show_default="standard output")
     ] = None,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STATISTIC=MEAN", help="Of a range of properties, the one with this mean."
+        ),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Draw samples of a run's posterior: circuits that do what was measured.
@@ -260,6 +358,7 @@ def sample(
     lanternfish sample runs/crab -n 10000 --out samples.npz
     lanternfish sample runs/crab -n 5 --format json
     lanternfish sample runs/crab > samples.csv
+    lanternfish sample runs/hub --at hub_frequency=0.7 > fast.csv
     """
     with ending(debug):
         from lanternfish.cli.tables import FORMATS, encoded, posterior_samples
@@ -272,7 +371,7 @@ def sample(
         from lanternfish.cli.conduct import load
 
         load_science()
-        data = encoded(posterior_samples(load(run), n, seed), kind)
+        data = encoded(posterior_samples(load(run), n, seed, at or ()), kind)
         if out is None:
             sys.stdout.write(data.decode())
             return
@@ -295,6 +394,7 @@ def _conduct(study: Study) -> None:
     conduct(study, study.out)
 
 
-for _each in platform.COMMANDS:
+for _each in (serving.serve, *remote.COMMANDS, *platform.COMMANDS):
     command(_each)
 app.add_typer(analysis.app, name="analysis")
+app.add_typer(users.app, name="user")

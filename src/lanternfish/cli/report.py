@@ -23,6 +23,7 @@ PICTURES = {
     "pair.png": "posterior of every pair of parameters",
     "traces.png": "traces of posterior samples",
     "predictive.png": "predicted statistics beside the target",
+    "checks.png": "what was checked, and what is right",
     "training.png": "training curves",
     "optimisation.png": "entropy and constraints over the optimisation",
 }
@@ -111,12 +112,15 @@ def _found(run: Run) -> list[tuple[bool, str]]:
     own = run.checks.get("convergence")
     proven = [] if own is None else [(bool(own["passed"]), own["sentence"])]
     check = run.checks.get("predictive", {})
-    return proven + [(bool(f["passed"]), f["sentence"]) for f in check.get("findings", [])]
+    found = proven + [(bool(f["passed"]), f["sentence"]) for f in check.get("findings", [])]
+    if run.trust is not None:
+        made = [c for c in run.trust.values() if c.name != "convergence" or not proven]
+        found += [(c.passed, f"{c.name}: {c.verdict}") for c in made]
+    return found
 
 
 def _passed(run: Run, findings: Sequence[tuple[bool, str]]) -> bool | None:
-    checked = "predictive" in run.checks or "convergence" in run.checks
-    return all(ok for ok, _ in findings) if checked else None
+    return all(ok for ok, _ in findings) if findings else None
 
 
 def _is_property(run: Run) -> bool:
@@ -201,7 +205,14 @@ def _notes(run: Run) -> list[str]:
                 "the posterior before was kept: give each round more simulations"
             )
     planned = run.method.get("rounds", len(rounds))
-    if len(rounds) < planned and not any("tolerance" in entry for entry in rounds):
+    if rounds and "wide" in rounds[0]:
+        notes.append(
+            f"{len(rounds)} of {planned}: the posterior is nearly Gaussian and reaches over "
+            f"{100 * rounds[0]['wide']:.0f} % of the prior, which is not worth cutting, so the "
+            "last took all that was left of the budget, from the whole prior, and the posterior is "
+            "amortised"
+        )
+    elif len(rounds) < planned and not any("tolerance" in entry for entry in rounds):
         notes.append(
             f"{len(rounds)} of {planned}: further ones brought nothing more, so the last took all "
             "that was left of the budget"
@@ -288,6 +299,7 @@ def _percent(share: float | None) -> str:
 def _files(folder: Path) -> list[tuple[str, str]]:
     named = {
         "report.md": "this report, all parameters included",
+        "report.html": "this report to look around in, for a browser",
         "samples.csv": "posterior samples",
         "parameters.csv": "mean, interval and narrowing of each parameter",
         "statistics.csv": "statistics as predicted and as asked for",
@@ -300,10 +312,14 @@ def _files(folder: Path) -> list[tuple[str, str]]:
 
 
 def _steps(run: Run, folder: Path, constraints: Sequence[Constraint]) -> list[str]:
-    check = run.checks.get("predictive")
+    check, trust = run.checks.get("predictive"), run.trust
+    advised = [] if trust is None else [f"{c.name}: {c.advice}" for c in trust.failed if c.advice]
     if not check:
-        return [f"Check the posterior: `{run_folder.command('resume', folder)}`."]
-    steps = []
+        resume = f"Check the posterior: `{run_folder.command('resume', folder)}`."
+        return [*advised, resume] if trust is None else advised
+    steps = advised
+    if trust is None:
+        steps.append(f"Check further: `{run_folder.command('check', folder)}`.")
     if not check["passed"]:
         steps.append(_convergence_step(run) or _more_simulations(run, folder))
         missed = [s["name"] for s in check["statistics"] if s.get("inside") is False]

@@ -45,11 +45,12 @@ def read_method(values: object, wrong: Wrong, default: str = METHODS[0]) -> AnyM
 def _parts(method: type) -> dict[str, type]:
     """Settings that are tables of their own."""
     from lanternfish import flows
+    from lanternfish.inference.training import Training
 
-    made = {
-        field.name: field.default_factory
+    made: dict[str, Any] = {
+        field.name: Training if str(field.type) == "Training" else field.default_factory
         for field in dataclasses.fields(method)
-        if isinstance(field.default_factory, type)
+        if isinstance(field.default_factory, type) or str(field.type) == "Training"
     }
     return {"density": flows.Architecture, "push": flows.Push} | made
 

@@ -45,12 +45,14 @@ def read_target_of(value: object, model: Model | None, base: Path, wrong: Wrong)
 
 def plain_target(target: Target) -> dict:
     """A target that has no name, as a table of a study file."""
-    from lanternfish.core import EmergentProperty
+    from lanternfish.core import EmergentProperty, PropertyRange
 
     if not isinstance(target, EmergentProperty):
         return dict(target)
     total = {TOTAL: list(target.total_variance)} if target.total_variance else {}
-    return {name: [m.mean, m.sd] for name, m in target.items()} | total
+    ranges = target.ranges if isinstance(target, PropertyRange) else {}
+    means = {name: list(ranges.get(name, ())) or m.mean for name, m in target.items()}
+    return {name: [means[name], m.sd] for name, m in target.items()} | total
 
 
 def _named(name: str | None, model: Model, wrong: Wrong) -> Target | None:
@@ -67,18 +69,18 @@ def _named(name: str | None, model: Model, wrong: Wrong) -> Target | None:
 
 
 def _from_moments(values: Mapping, model: Model | None, wrong: Wrong) -> EmergentProperty | None:
-    from lanternfish.core import EmergentProperty
+    from lanternfish.core import EmergentProperty, PropertyRange
 
     moments = {name: value for name, value in values.items() if name != TOTAL}
     total, wrongs = values.get(TOTAL, False), 0
     for name, pair in moments.items():
-        if not (isinstance(pair, list) and len(pair) == 2 and all(map(_is_number, pair))):
+        if not (_is_pair(pair) or _is_pair(pair, _is_pair)):
             wrongs += 1
             wrong(
                 f"target.{name}",
                 f"Expected [mean, standard deviation], as in {name} = [0.5, 0.1]; got {pair!r}: "
                 "give a number to each statistic for a measurement, or a pair to some for a "
-                "property.",
+                f"property; {name} = [[0.3, 0.8], 0.1] asks for any mean of an interval.",
             )
     if not isinstance(total, bool | list):
         wrongs += 1
@@ -86,13 +88,25 @@ def _from_moments(values: Mapping, model: Model | None, wrong: Wrong) -> Emergen
     if wrongs:
         return None
     try:
-        found = EmergentProperty(total_variance=total, **moments)
+        ranged = any(isinstance(mean, list) for mean, _ in moments.values())
+        kind = PropertyRange if ranged else EmergentProperty
+        found = kind(total_variance=total, **moments)
         if model is not None:
             found.check(model.statistics)
     except ValueError as error:
         wrong("target", str(error))
         return None
     return None if model is None else found
+
+
+def _is_pair(value: object, first: Callable[[object], bool] | None = None) -> bool:
+    """Whether a value is [number, number], or [first, number]."""
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and (first or _is_number)(value[0])
+        and _is_number(value[1])
+    )
 
 
 def _is_number(value: object) -> bool:

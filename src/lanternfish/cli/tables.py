@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lanternfish.cli.console import Mistake
+
 if TYPE_CHECKING:
     from lanternfish.core import Table
     from lanternfish.core.run import Run
@@ -17,11 +19,36 @@ if TYPE_CHECKING:
 FORMATS = ("csv", "npz", "json")
 
 
-def posterior_samples(run: Run, n: int, seed: int | None = None) -> Table:
-    """Samples; those of the run's own seed where none is given."""
+def posterior_samples(run: Run, n: int, seed: int | None = None, at: Sequence[str] = ()) -> Table:
+    """Samples; those of the run's own seed where none is given.
+
+    Args:
+        at: of a range of properties, means such as ``rate=12``.
+    """
     from lanternfish.core.seeds import stream
 
-    return run.posterior.sample(n, seed=stream(run.seed, "samples") if seed is None else seed)
+    posterior = _posterior_at(run, at) if at else run.posterior
+    return posterior.sample(n, seed=stream(run.seed, "samples") if seed is None else seed)
+
+
+def _posterior_at(run: Run, at: Sequence[str]):
+    learned = getattr(run.posterior, "range", None)
+    if learned is None:
+        raise Mistake(
+            "Expected a run for a range of properties, such as {rate = [[5, 20], 1]}, to choose "
+            f"one with --at; got one for {run.posterior.target!r:.80}."
+        )
+    means = {}
+    for text in at:
+        name, _, value = text.partition("=")
+        try:
+            means[name.strip()] = float(value)
+        except ValueError:
+            raise Mistake(
+                f"Expected --at STATISTIC=MEAN, such as --at {next(iter(learned.ranges))}=1; got "
+                f'"{text}".'
+            ) from None
+    return run.posterior.at(learned.at(**means))
 
 
 def write_samples(samples: Table, folder: Path) -> None:

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 ZOO = {
     "stg": "pyloric rhythm of the crab's stomatogastric ganglion: three neurons, seven synapses",
     "hodgkin_huxley": "one neuron under current clamp; fits whole-cell recordings (NWB)",
+    "stg_neuron": "one neuron of the stomatogastric ganglion; the sweeps of 2001 and 2003",
+    "stg_networks": "20,250,000 pyloric networks by number: the sweep of 2004",
+    "k_channel": "a potassium channel under five voltage clamps, by principal components",
+    "gabor": "a receptive field, from the image that triggers its spikes",
     "linear_2d": "two linear units, and how fast they grow and turn: the smallest oscillator",
+    "ln_filter": "a neuron's filter over time, ten parameters; its posterior is known exactly",
     "stg_subcircuit": "five neurons of the stomatogastric ganglion, two rhythms that meet in a hub",
     "v1": "stochastic network of four cell types of visual cortex, and the noise that drives it",
     "superior_colliculus": "rapid task switching between Pro and Anti, with inactivation",

@@ -9,7 +9,7 @@ from lanternfish.core.model import Model, Traces
 from lanternfish.core.named import Named, vector_of
 from lanternfish.core.posterior import Marginal, Posterior
 from lanternfish.core.prior import Prior
-from lanternfish.core.properties import EmergentProperty
+from lanternfish.core.properties import EmergentProperty, PropertyRange
 from lanternfish.core.simulations import Simulations, Status
 from lanternfish.core.simulators import (
     BatchSimulator,
@@ -48,6 +48,7 @@ __all__ = [
     "Observation",
     "Posterior",
     "Prior",
+    "PropertyRange",
     "PythonSimulator",
     "Simulations",
     "Simulator",

@@ -54,15 +54,30 @@ class Model:
     def statistics(self) -> tuple[Column, ...]:
         return self.simulator.columns
 
-    def describe(self) -> dict:
+    def describe(self) -> Description:
         """What identifies the model: for the paper trail and to recognise it when resuming."""
-        return {
-            "name": self.name,
-            "parameters": [c.as_list() for c in self.parameters],
-            "statistics": [c.as_list() for c in self.statistics],
-            "prior": self.prior.to_dict(),
-            "simulator": self.simulator.fingerprint,
-        }
+        described = Description(
+            name=self.name,
+            parameters=[c.as_list() for c in self.parameters],
+            statistics=[c.as_list() for c in self.statistics],
+            prior=self.prior.to_dict(),
+            simulator=self.simulator.fingerprint,
+        )
+        described.model = self
+        return described
+
+
+class Description(dict):
+    """What identifies a model, plain values by name.
+
+    ``model`` is the model itself as long as it stays in memory; a description that was stored and
+    read again has none.
+    """
+
+    model: Model | None = None
+
+    def __reduce__(self):
+        return dict, (dict(self),)
 
 
 @dataclass(frozen=True)

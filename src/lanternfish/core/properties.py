@@ -109,8 +109,11 @@ class EmergentProperty(Mapping):
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any], name: str = "") -> EmergentProperty:
         """The property that ``as_plain`` described."""
-        moments = {k: tuple(v) for k, v in plain["moments"].items()}
-        return cls(name, total_variance=tuple(plain["total_variance"]), **moments)
+        moments: dict[str, Any] = {k: tuple(v) for k, v in plain["moments"].items()}
+        ranges = plain.get("ranges") or {}
+        moments |= {k: (tuple(ends), moments[k][1]) for k, ends in ranges.items()}
+        kind = PropertyRange if ranges else EmergentProperty
+        return kind(name, total_variance=tuple(plain["total_variance"]), **moments)
 
     def __getitem__(self, name: str) -> Moments:
         return self.moments[name]
@@ -122,13 +125,121 @@ class EmergentProperty(Mapping):
         return len(self.moments)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, EmergentProperty) and self.as_plain() == other.as_plain()
+        return type(other) is EmergentProperty and self.as_plain() == other.as_plain()
 
     __hash__ = None
 
     def __repr__(self) -> str:
         inside = ", ".join(f"{k}={m.mean:.6g} ± {m.sd:.6g}" for k, m in self.moments.items())
         return f"EmergentProperty({inside})"
+
+
+class PropertyRange(EmergentProperty):
+    """Properties that differ in the means of some statistics, each anywhere in an interval.
+
+    EPI finds the distributions of all of them at once; the posterior's ``at`` gives that of one. As
+    a property, a range is the one in its middle.
+
+    >>> import lanternfish as lf
+    >>> hub = lf.PropertyRange("hub at any pace", hub_frequency=((0.3, 0.8), 0.025))
+    >>> hub.at(hub_frequency=0.7)
+    EmergentProperty(hub_frequency=0.7 ± 0.025)
+
+    Args:
+        name: what the circuit does, for titles and reports.
+        total_variance: see ``EmergentProperty``.
+        **moments: ((lowest mean, highest mean), standard deviation), or (mean, standard deviation)
+            of a statistic that stays.
+
+    Raises:
+        ValueError: if no mean has an interval, or one of them is not from low to high.
+    """
+
+    def __init__(
+        self, name: str = "", /, *, total_variance: bool | Sequence[str] = False, **moments
+    ) -> None:
+        ends = {k: _interval(k, v) for k, v in moments.items()}
+        self.ranges = {k: e for k, e in ends.items() if e is not None}
+        if not self.ranges:
+            raise ValueError(
+                "Expected an interval for some mean, such as PropertyRange(rate=((5, 20), 0.5)); "
+                "got none: one property is an EmergentProperty."
+            )
+        middle = {
+            k: v if k not in self.ranges else (sum(self.ranges[k]) / 2, v[1])
+            for k, v in moments.items()
+        }
+        super().__init__(name, total_variance=total_variance, **middle)
+
+    @property
+    def middle(self) -> EmergentProperty:
+        """The property in the middle of all intervals."""
+        return EmergentProperty(self.name, total_variance=self.total_variance, **self.moments)
+
+    def at(self, **means: float) -> EmergentProperty:
+        """The property with these means; those that are left out are in the middle.
+
+        Raises:
+            ValueError: if a statistic has no interval, or a mean lies outside of it.
+        """
+        unknown = [k for k in means if k not in self.ranges]
+        if unknown:
+            raise ValueError(
+                f"Expected means of {', '.join(self.ranges)}, which have an interval; got "
+                f"{', '.join(unknown)}."
+            )
+        moments = {k: (float(means.get(k, m.mean)), m.sd) for k, m in self.moments.items()}
+        self.place({k: m[0] for k, m in moments.items()})
+        return EmergentProperty(self.name, total_variance=self.total_variance, **moments)
+
+    def place(self, means: Mapping[str, float]) -> np.ndarray:
+        """Where means lie in the intervals, from -1 to 1, shape (number of intervals,).
+
+        Raises:
+            ValueError: if one lies outside of its interval.
+        """
+        places = []
+        for k, (low, high) in self.ranges.items():
+            if not low - 1e-9 * (high - low) <= means[k] <= high + 1e-9 * (high - low):
+                raise ValueError(
+                    f"Expected a mean of {k} from {low:g} to {high:g}, which the run learned; got "
+                    f"{means[k]:g}: run a wider range."
+                )
+            places.append(2 * (means[k] - low) / (high - low) - 1)
+        return np.clip(np.array(places), -1.0, 1.0)
+
+    def as_plain(self) -> dict[str, Any]:
+        return {**super().as_plain(), "ranges": {k: list(v) for k, v in self.ranges.items()}}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PropertyRange) and self.as_plain() == other.as_plain()
+
+    __hash__ = None
+
+    def __repr__(self) -> str:
+        inside = ", ".join(
+            f"{k}={self.ranges[k][0]:.6g} to {self.ranges[k][1]:.6g} ± {m.sd:.6g}"
+            if k in self.ranges else f"{k}={m.mean:.6g} ± {m.sd:.6g}"
+            for k, m in self.moments.items()
+        )  # fmt: skip
+        return f"PropertyRange({inside})"
+
+
+def _interval(name: str, value: object) -> tuple[float, float] | None:
+    """The interval of a mean; None where it is a number."""
+    mean = value[0] if isinstance(value, list | tuple) and len(value) == 2 else None
+    if not isinstance(mean, list | tuple | np.ndarray):
+        return None
+    try:
+        low, high = (float(v) for v in mean)
+    except (TypeError, ValueError):
+        low, high = math.nan, math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(
+            f"Expected an interval of means from low to high for {name}, such as "
+            f"{name}=((5, 20), 0.5); got {value!r:.80}."
+        )
+    return low, high
 
 
 def _moments(name: str, value: object) -> Moments:

@@ -18,13 +18,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lanternfish.core.checks import Checks
 from lanternfish.core.columns import Column
 from lanternfish.core.files import DamagedFile, Folder
-from lanternfish.core.model import Model
+from lanternfish.core.model import Description, Model
 from lanternfish.core.posterior import Posterior
 from lanternfish.core.posterior_files import read_posterior
 from lanternfish.core.properties import EmergentProperty
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 FORMAT = 1
+TRUST = "trust"  # name of the finding that holds all of ``check``
+_CHECKS = EntryPoint("trust", "lanternfish.diagnostics.trust:check_run", "lanternfish.checks")
 _PLAIN = ("history", "model", "method", "seed", "checks", "provenance")
 
 
@@ -52,6 +56,7 @@ class Run:
         seed: of the whole study.
         checks: findings by name, each with its numbers and a sentence.
         provenance: versions, times, machine.
+        folder: where the run was saved last, or loaded from; None in memory.
     """
 
     posterior: Posterior
@@ -63,10 +68,72 @@ class Run:
     seed: int = 0
     checks: Mapping[str, Mapping] = field(default_factory=dict)
     provenance: Mapping = field(default_factory=dict)
+    folder: str | None = field(default=None, compare=False)
 
     def with_checks(self, **findings: Mapping) -> Run:
         """The same run with further findings."""
         return replace(self, checks={**self.checks, **findings})
+
+    @property
+    def studied(self) -> Model | None:
+        """The model itself, where it is in memory: after ``infer``, or ``load(path, model)``."""
+        return getattr(self.model, "model", None)
+
+    @property
+    def trust(self) -> Checks | None:
+        """What ``check`` found last; None before."""
+        return Checks.from_plain(self.checks[TRUST]) if TRUST in self.checks else None
+
+    def check(
+        self,
+        simulations: int = 1_000,
+        seed: int = 0,
+        *,
+        model: Model | None = None,
+        executor=None,
+        progress=None,
+    ) -> Checks:
+        """Ask whether this run can be trusted: calibration, prediction, misfit, in words.
+
+        Which checks there are, when each is valid and what to do where one fails stands in
+        ``docs/trust.md``. What was found is kept: in ``trust`` and in all that shows the run, and
+        in its folder where it has one.
+
+        Args:
+            simulations: extra ones that all checks together may take; 0 for those that need none.
+            seed: of the checks.
+            model: whose posterior it is; needed where the run was loaded without it.
+            executor, progress: as for ``lanternfish.simulate``.
+
+        Raises:
+            ValueError: if the budget is no whole number of at least 0, or simulations are needed
+                and no model is there to make them.
+        """
+        found = _CHECKS.load()(
+            self, model or self.studied, simulations, seed, executor=executor, progress=progress
+        )
+        object.__setattr__(self, "checks", {**self.checks, TRUST: found.as_plain()})
+        if self.folder is not None:
+            self._write(Folder(self.folder))
+        return found
+
+    @property
+    def verdict(self) -> str:
+        """How far the run can be trusted, in one sentence, from all that was checked."""
+        if self.trust is not None:
+            return self.trust.sentence
+        judged = {n: c for n, c in self.checks.items() if c.get("passed") is not None}
+        failed = [name for name, finding in judged.items() if not finding["passed"]]
+        if failed:
+            return f"Careful: the run failed {len(failed)} of {len(judged)} checks: {failed[0]}."
+        return "Not checked yet: call check()." if not judged else "Passed what was checked so far."
+
+    def __repr__(self) -> str:
+        name, method = self.model.get("name", "model"), self.method.get("name", "method")
+        return (
+            f"Run of {name} by {method}, {len(self.simulations):,} simulations, seed {self.seed}\n"
+            f"  {self.verdict}"
+        )
 
     def save(self, path: str | os.PathLike) -> Folder:
         """Write the run to a folder or fsspec URL; simulations that stand there stay in place."""
@@ -74,9 +141,13 @@ class Run:
         self.posterior.write(folder)
         if not folder.exists("simulations"):
             folder.write_arrays("simulations.npz", self.simulations.arrays())
+        self._write(folder)
+        object.__setattr__(self, "folder", folder.url)
+        return folder
+
+    def _write(self, folder: Folder) -> None:
         plain = {name: getattr(self, name) for name in _PLAIN}
         folder.write_json("run.json", _finite({"format": FORMAT, **plain}))
-        return folder
 
     @classmethod
     def load(cls, path: str | os.PathLike, model: Model | None = None) -> Run:
@@ -84,7 +155,8 @@ class Run:
 
         Args:
             path: folder or fsspec URL.
-            model: needed only where the prior holds a user's own law, which is code.
+            model: that was studied. Needed where the prior holds a user's own law, which is code,
+                and for ``check``, which simulates.
 
         Raises:
             FileNotFoundError: if a file is missing.
@@ -103,7 +175,11 @@ class Run:
         except KeyError as error:
             raise DamagedFile(f"Expected {error} in run.json of {path}; got none.") from None
         simulations = _read_simulations(folder, plain["model"])
-        return cls(posterior, simulations, target=posterior.target, **plain)
+        if model is not None:
+            described = Description(plain["model"])
+            described.model = model
+            plain["model"] = described
+        return cls(posterior, simulations, target=posterior.target, folder=folder.url, **plain)
 
     def to_arviz(self, samples: int = 4_000, seed: int = 0) -> xr.DataTree:
         """The run as an ArviZ data tree: posterior, prior, observed data, simulations as draws.
@@ -160,4 +236,6 @@ def _finite(value):
         return [_finite(v) for v in value]
     if isinstance(value, float | np.floating):
         return float(value) if np.isfinite(value) else None
+    if isinstance(value, np.bool_):
+        return bool(value)
     return int(value) if isinstance(value, np.integer) else value

@@ -145,6 +145,9 @@ def _source(function: Callable, depth: int = 3) -> str:
         text = inspect.getsource(inspect.unwrap(function))
     except (OSError, TypeError):
         text = ""
+    held: object = function
+    if is_dataclass(held) and not isinstance(held, type) and depth:
+        return f"{name}:{text}:{_plain(tuple(vars(held).values()), depth - 1)}"
     return f"{name}:{text}:{_captured(function, depth - 1) if depth else ''}"
 
 

@@ -26,9 +26,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lanternfish.core import Folder, Model, Observation, Posterior, Simulations, Table
+from lanternfish.core import Folder, Model, Posterior, Simulations, Table
 from lanternfish.core.seeds import stream
 from lanternfish.core.weighted import share
+from lanternfish.diagnostics.batch import Draws, draws_of
 from lanternfish.diagnostics.predictive import percent
 from lanternfish.diagnostics.uniformity import Uniformity
 from lanternfish.simulation import simulate
@@ -92,7 +93,7 @@ def calibration_check(
             model, n, seed=stream(seed, "calibration simulations"),
             executor=executor, store=store, progress=progress,
         )  # fmt: skip
-    kept = simulations[_thinned(simulations, seed)]
+    kept = simulations[thinned(simulations, seed)]
     if len(kept) < _FEWEST:
         raise ValueError(
             f"Expected at least {_FEWEST} valid simulations to calibrate with; got {len(kept)}: "
@@ -108,16 +109,35 @@ def ranked(
     """Ranks of the truth by each parameter, (n, d), and by density, (n,): from 0 to ``draws``.
 
     Ties, as at bounds, are broken by chance.
+
+    Raises:
+        ValueError: if the posterior has no density.
+    """
+    found = draws_of(posterior, simulations, draws, seed)
+    ranks, regions = ranks_of(simulations.theta.array, found, seed)
+    if regions is None:
+        raise ValueError(
+            "Expected a posterior with a density, for the coverage of its regions; got one "
+            "without: a method that learns one is NPE."
+        )
+    return ranks, regions
+
+
+def ranks_of(
+    truth: np.ndarray, found: Draws, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Ranks of truths (n, d) among draws, by parameter (n, d) and by density (n,) if there is one.
+
+    Ties are broken by chance.
     """
     rng = np.random.default_rng(stream(seed, "calibration ties"))
-    by_value, by_density = [], []
-    for i, (truth, x) in enumerate(zip(simulations.theta.array, simulations.x.array, strict=True)):
-        here = posterior.at(Observation.from_array(x, simulations.x.columns))
-        drawn = here.sample(draws, seed=stream(seed, f"calibration draws {i}")).array
-        density = here.log_prob(np.concatenate([truth[None], drawn]))
-        by_value.append(_below(truth, drawn, rng))
-        by_density.append(_below(-density[:1], -density[1:, None], rng)[0])
-    return np.stack(by_value), np.stack(by_density)
+    by_value = np.stack(
+        [_below(t, drawn, rng) for t, drawn in zip(truth, found.theta, strict=True)]
+    )
+    if found.density is None:
+        return by_value, None
+    by_density = [_below(-row[:1], -row[1:, None], rng)[0] for row in found.density]
+    return by_value, np.stack(by_density)
 
 
 def judge_ranks(ranks: Table, regions: np.ndarray, draws: int) -> CalibrationCheck:
@@ -140,7 +160,7 @@ def judge_ranks(ranks: Table, regions: np.ndarray, draws: int) -> CalibrationChe
     return CalibrationCheck(finding, scaled, _as_shares(regions, draws), uniform.levels, low, high)
 
 
-def _thinned(simulations: Simulations, seed: int) -> np.ndarray:
+def thinned(simulations: Simulations, seed: int) -> np.ndarray:
     """Valid rows, (n,) of bool; of weighted ones a share by weight, so that all count the same."""
     most = simulations.weight[simulations.valid].max(initial=0.0)
     chance = np.random.default_rng(stream(seed, "calibration rows")).random(len(simulations))

@@ -62,11 +62,7 @@ class Uniformity:
 
     def band(self, false_alarm: float) -> tuple[np.ndarray, np.ndarray]:
         """Least and greatest share of ranks below each threshold, (K,) each."""
-        low, high = 0.0, false_alarm
-        for _ in range(_STEPS):
-            middle = (low + high) / 2
-            low, high = (middle, high) if self._leaves(middle) <= false_alarm else (low, middle)
-        inside = self._tails >= low / 2
+        inside = self._tails >= _level(self, false_alarm) / 2
         first = inside.argmax(axis=1)
         last = self.n - inside[:, ::-1].argmax(axis=1)
         return first / self.n, last / self.n
@@ -89,6 +85,17 @@ class Uniformity:
         for step, allowed in zip(_steps(self.n, tuple(self.levels)), inside, strict=True):
             chance = np.where(allowed, chance @ step, 0.0)
         return float(np.clip(1 - chance.sum(), 0, 1))
+
+
+@lru_cache(maxsize=16)
+def _level(uniform: Uniformity, false_alarm: float) -> float:
+    """The level of each threshold that uniform ranks leave at some one with that chance."""
+    low, high = 0.0, false_alarm
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        inside = uniform._leaves(middle) <= false_alarm
+        low, high = (middle, high) if inside else (low, middle)
+    return low
 
 
 @lru_cache(maxsize=4)

@@ -12,6 +12,7 @@ from lanternfish.flows.ensemble import Ensemble, empty_ensemble
 from lanternfish.flows.pushforward import (
     Push,
     Pushforward,
+    Steered,
     push_for,
     pushforward,
     standard_normal,
@@ -26,6 +27,7 @@ __all__ = [
     "Push",
     "Pushforward",
     "Scaling",
+    "Steered",
     "blank_scaling",
     "build",
     "empty",

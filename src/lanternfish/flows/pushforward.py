@@ -160,6 +160,10 @@ class Pushforward(eqx.Module):
         noise, log_det = self.inverse(x, condition)
         return standard_normal(noise) + log_det
 
+    def steered(self, condition: Array) -> Steered:
+        """The density for one condition (k,)."""
+        return Steered(self, jnp.asarray(condition, jnp.float32))
+
     def _run(self, x: Array, condition: Array | None, step, reverse: bool):
         given = jnp.zeros((0, x.shape[1]), x.dtype) if condition is None else condition
         arrays, structure = eqx.partition(self.layers, eqx.is_array)
@@ -171,6 +175,28 @@ class Pushforward(eqx.Module):
 
         start = x, jnp.zeros(x.shape[1], x.dtype)
         return jax.lax.scan(body, start, arrays, reverse=reverse)[0]
+
+
+class Steered(eqx.Module):
+    """A pushforward for one condition: a density like one without."""
+
+    whole: Pushforward
+    condition: Array
+
+    @property
+    def dim(self) -> int:
+        return self.whole.dim
+
+    def forward(self, noise: Array) -> tuple[Array, Array]:
+        """Points (d, n) and log |det| (n,) of noise (d, n)."""
+        return self.whole.forward(noise, self._repeated(noise))
+
+    def log_prob(self, x: Array) -> Array:
+        """log q of points (d, n), shape (n,)."""
+        return self.whole.log_prob(x, self._repeated(x))
+
+    def _repeated(self, points: Array) -> Array:
+        return jnp.broadcast_to(self.condition[:, None], (len(self.condition), points.shape[1]))
 
 
 def standard_normal(noise: Array) -> Array:

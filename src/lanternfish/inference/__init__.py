@@ -7,6 +7,7 @@ from lanternfish.inference.rejection import Rejection
 from lanternfish.inference.smc import SMC
 from lanternfish.inference.study import infer
 from lanternfish.inference.sweep import Sweep
+from lanternfish.inference.tolerance import tolerant
 from lanternfish.inference.training import Training
 
-__all__ = ["EPI", "NLE", "NPE", "SMC", "Rejection", "Sweep", "Training", "infer"]
+__all__ = ["EPI", "NLE", "NPE", "SMC", "Rejection", "Sweep", "Training", "infer", "tolerant"]

@@ -14,6 +14,11 @@ the last posterior may be:
 A round that makes the posterior worse on held-out pairs is not followed (``judge``), and when
 rounds bring nothing more, what is left of the budget goes into one last round.
 
+A cut leaves edges in p(theta | x) for every x whose posterior reaches beyond it. Where the flow's
+start, the linear Gaussian posterior, was as good as all that the first round learned, and is wide,
+edges would be all that further rounds had to learn: there no cut is made, what is left is simulated
+from the prior, and the posterior is amortised.
+
 Only valid simulations are trained on: q then learns p(theta | x, valid), which for an x that was
 measured, and so is valid, is the posterior. Simulations that lack some of their statistics may be
 trained on too, with indicators of what is missing: that adds what they say, and changes nothing for
@@ -53,6 +58,7 @@ from lanternfish.inference.truncation import TruncatedPrior
 _ENSEMBLES = {5_000: 3, 20_000: 2}  # members, where there are fewer pairs than so many
 _RACED = 20_000  # pairs from which a race between densities is worth its time
 _PROPOSALS = ("truncated", "posterior")
+_WIDE = 0.05  # share of the prior in the first cut, above which a Gaussian posterior is not cut
 _SETTLED = 0.8  # share of a round's draws that the next cut keeps, above which cuts bring nothing
 
 
@@ -134,6 +140,9 @@ class NPE(SequentialMethod):
             newest = rounds.simulations.theta.array[-entry["simulations"] :]
             entry["share_kept"] = float(proposal.holds(newest).mean())
             settled = settled and entry["share_kept"] > _SETTLED
+            if number == 2 and entry["best_epoch"] == 0 and proposal.share > _WIDE:
+                entry["wide"] = proposal.share
+                proposal, settled = None, True
         if settled:
             rounds.spend_the_rest()
         return proposal
@@ -161,28 +170,31 @@ class NPE(SequentialMethod):
         def build(architecture: flows.Architecture, seed: int) -> flows.ConditionalFlow:
             return flows.build(seed, architecture, pairs.z, pairs.c, layout)
 
-        chosen = self.architecture if before is None else before.architecture
+        anew = proposal is None  # from the prior alone, as if there had been no round before
+        chosen = self.architecture if anew or before is None else before.architecture
         if chosen is None:
             chosen = self._choose(rounds, number, pairs, build)
-        seeds = rounds.member_seeds(number, self.members or self._size(len(pairs.z)))
+        size = self.members or self._size(len(pairs.z), anew and rounds.over)
+        seeds = rounds.member_seeds(number, size)
         share = min(self.training.held_out, HELD_OUT / sum(rounds.budgets))
         held = held_out(rows, share, rounds.seed("held", 0))
         fresh = [build(chosen, seed) for seed in seeds]
-        members, settings = self._starts(before, fresh, pairs, np.flatnonzero(held))
+        start = None if anew else before
+        members, settings = self._starts(start, fresh, pairs, np.flatnonzero(held))
         posterior = NPEPosterior(
             prior=study.model.prior,
             statistics=study.model.statistics,
             observation=study.target,
             flow=rounds.train(number, members, pairs, held=held, settings=settings),
             architecture=chosen,
-            amortised=self.rounds == 1,
+            amortised=anew,
             validity=rounds.validity(number),
         )
         return _Learned(posterior, pairs, rows, held)
 
-    def _size(self, n: int) -> int:
+    def _size(self, n: int, amortised: bool) -> int:
         """Members of the ensemble that learns from n pairs."""
-        if self.density is not None or self.rounds > 1:
+        if self.density is not None or not amortised:
             return 1
         return next((size for most, size in _ENSEMBLES.items() if n < most), 1)
 

@@ -10,7 +10,14 @@ import platform
 import time
 from typing import Protocol
 
-from lanternfish.core import EmergentProperty, Folder, Model, Observation, Simulations
+from lanternfish.core import (
+    EmergentProperty,
+    Folder,
+    Model,
+    Observation,
+    PropertyRange,
+    Simulations,
+)
 from lanternfish.core.run import Run
 from lanternfish.core.seeds import check_seed
 from lanternfish.inference.epi import EPI
@@ -45,7 +52,7 @@ def infer(
     Args:
         model: prior, simulator and statistics.
         target: an ``Observation`` with a value for each statistic of the model, or an
-            ``EmergentProperty`` of some of them.
+            ``EmergentProperty`` of some of them, or a ``PropertyRange`` for EPI.
         method: such as ``NPE(...)``; by default ``NPE()`` for an observation, ``EPI()`` for a
             property.
         simulations: some that are there already, with parameters from the prior (see
@@ -108,6 +115,11 @@ def _check(model, target, method) -> None:
         expected = " or an ".join(kind.__name__ for kind in kinds)
         raise TypeError(
             f"Expected an {expected} as target of {name}; got {target!r}{_instead(target)}."
+        )
+    if isinstance(target, PropertyRange) and not isinstance(method, EPI):
+        raise TypeError(
+            f"Expected EPI for a range of properties; got {type(method).__name__}: give it one "
+            "property, such as the range's .middle."
         )
     target.check(model.statistics)
 

@@ -34,7 +34,7 @@ import numpy as np
 from jaxtyping import Array
 
 from lanternfish.core import Posterior, Prior, Table
-from lanternfish.landscape.conditional import conditional_mode
+from lanternfish.landscape.mode_path import conditional_mode
 from lanternfish.landscape.modes import Mode, Modes
 from lanternfish.landscape.space import as_one_point, margin
 from lanternfish.landscape.words import aligned, point_in_words

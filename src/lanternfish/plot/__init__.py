@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lanternfish.plot.behaviour import classes, importance
+    from lanternfish.plot.besides import beside
     from lanternfish.plot.comparisons import comparison
+    from lanternfish.plot.compensations import active_subspace, compensation, conditionals, modes
     from lanternfish.plot.constraints import optimisation
     from lanternfish.plot.curves import training
     from lanternfish.plot.evolution import animate
@@ -20,24 +22,34 @@ if TYPE_CHECKING:
     from lanternfish.plot.grids import marginals
     from lanternfish.plot.landscapes import landscape
     from lanternfish.plot.pairs import pair
+    from lanternfish.plot.paths import animate_path, path
     from lanternfish.plot.perturbations import perturbation
     from lanternfish.plot.planes import contours
     from lanternfish.plot.predictions import predictive
     from lanternfish.plot.ranks import calibration
     from lanternfish.plot.stacks import stacking
+    from lanternfish.plot.verdicts import checks
     from lanternfish.plot.voltages import traces
 
 __all__ = [
+    "active_subspace",
     "animate",
+    "animate_path",
+    "beside",
     "calibration",
+    "checks",
     "classes",
     "comparison",
+    "compensation",
+    "conditionals",
     "contours",
     "importance",
     "landscape",
     "marginals",
+    "modes",
     "optimisation",
     "pair",
+    "path",
     "perturbation",
     "predictive",
     "save",
@@ -47,16 +59,24 @@ __all__ = [
 ]
 
 _HOMES = {
+    "active_subspace": "compensations",
     "animate": "evolution",
+    "beside": "besides",
+    "animate_path": "paths",
     "calibration": "ranks",
+    "checks": "verdicts",
     "classes": "behaviour",
     "comparison": "comparisons",
+    "compensation": "compensations",
+    "conditionals": "compensations",
     "contours": "planes",
     "importance": "behaviour",
     "landscape": "landscapes",
     "marginals": "grids",
+    "modes": "compensations",
     "optimisation": "constraints",
     "pair": "pairs",
+    "path": "paths",
     "perturbation": "perturbations",
     "predictive": "predictions",
     "save": "files",

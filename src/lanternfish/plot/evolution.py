@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -69,18 +69,32 @@ def animate(
             raise ValueError(f"Expected {name} above 0; got {value}.")
     film = _Film(samples, epochs, entropy, prior, names, limits)
     with style.LOCK:
-        data = _gif(film, fps, dpi) if kind == "gif" else _mp4(film, fps, dpi)
+        data = gif(film, fps, dpi) if kind == "gif" else mp4(film, fps, dpi)
     cut = path.rfind("/") + 1
     Folder(path[:cut] or ".").write(path[cut:], data)
     return path
 
 
-def _gif(film: _Film, fps: float, dpi: float) -> bytes:
-    """Each frame with a palette of its own, in which rare colours keep their place."""
+class Film(Protocol):
+    """A figure that can show any of its frames."""
+
+    figure: Figure
+
+    def __len__(self) -> int:
+        """How many frames there are."""
+        ...
+
+    def show(self, i: int) -> None:
+        """Draw frame i in place of what is there."""
+        ...
+
+
+def gif(film: Film, fps: float, dpi: float) -> bytes:
+    """A film as GIF: each frame has its own palette, in which rare colours keep their place."""
     from PIL import Image
 
     frames = []
-    for i in range(len(film.tables)):
+    for i in range(len(film)):
         film.show(i)
         buffer = io.BytesIO()
         film.figure.savefig(buffer, format="png", dpi=dpi)
@@ -94,7 +108,8 @@ def _gif(film: _Film, fps: float, dpi: float) -> bytes:
     return found.getvalue()
 
 
-def _mp4(film: _Film, fps: float, dpi: float) -> bytes:
+def mp4(film: Film, fps: float, dpi: float) -> bytes:
+    """A film as MP4, by ffmpeg."""
     from matplotlib.animation import FFMpegWriter
 
     if not FFMpegWriter.isAvailable():
@@ -106,7 +121,7 @@ def _mp4(film: _Film, fps: float, dpi: float) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "film.mp4"
         with writer.saving(film.figure, str(file), dpi):
-            for i in range(len(film.tables)):
+            for i in range(len(film)):
                 film.show(i)
                 writer.grab_frame()
             for _ in range(round(_HOLD * fps)):
@@ -135,6 +150,9 @@ class _Film:
         self.figure.draw_without_rendering()
         self.figure.set_layout_engine("none")  # the same places in every frame
         self.kept = set(self.axes.get_children())
+
+    def __len__(self) -> int:
+        return len(self.tables)
 
     def show(self, i: int) -> None:
         """Draw epoch i in place of what is there."""

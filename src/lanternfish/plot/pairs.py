@@ -41,6 +41,7 @@ def pair(
     limits: str = "prior",
     reference: Table | Posterior | None = None,
     correlations: bool = False,
+    labels: tuple[str, str] = ("samples", "reference"),
 ) -> Figure:
     """Marginal densities on the diagonal, densities of pairs below it.
 
@@ -55,6 +56,7 @@ def pair(
         reference: a second set of samples to compare with, as contours.
         correlations: write Pearson's correlation of the samples, as seen on the axes, above the
             diagonal.
+        labels: what the legend calls samples and reference.
 
     Raises:
         ValueError, TypeError: if names are unknown, samples not finite, or a point does not fit.
@@ -82,7 +84,8 @@ def pair(
         _draw_correlations(mosaic, axes, units["samples"])
     mosaic.label(figure, axes, diagonal=not correlations)
     shown = [*sets, *(["prior"] if prior else []), *points]
-    _draw_legend(figure, axes, shown, outside=correlations or mosaic.d == 1)
+    told: dict[str, str] = {"samples": labels[0], "reference": labels[1]}
+    _draw_legend(figure, axes, shown, told, outside=correlations or mosaic.d == 1)
     return figure
 
 
@@ -188,11 +191,14 @@ def _draw_correlations(mosaic: Mosaic, axes: Axes, unit: np.ndarray) -> None:
             found.set(color=str(shade), in_layout=False)
 
 
-def _draw_legend(figure: Figure, axes: Axes, shown: list[str], outside: bool) -> None:
+def _draw_legend(
+    figure: Figure, axes: Axes, shown: list[str], told: dict[str, str], outside: bool
+) -> None:
     handles = {}
     for name in shown:
         colour, marker, dashes = _LOOKS[name]
-        handles[name] = Line2D([], [], color=colour, ls=dashes, marker=marker, ms=4)
+        label = told.get(name, name)
+        handles[label] = Line2D([], [], color=colour, ls=dashes, marker=marker, ms=4)
     if outside:
         style.legend(figure, handles)
     elif len(handles) > 1:

@@ -2,7 +2,7 @@
 
 Half of the parameter sets are drawn from q: they say whether q has the property, and its entropy.
 Together with as many from the prior's unbounded normal, over the whole support, they give the
-certificate.
+certificate. Where statistics are noisy, each is simulated twice, for what noise does to it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import jax.random as jr
 import numpy as np
 
 from lanternfish import flows
-from lanternfish.core import Simulations
+from lanternfish.core import EmergentProperty, PropertyRange, Simulations
 from lanternfish.core.seeds import stream
 from lanternfish.inference.epi.certificate import Certificate, Weighted, certify
 from lanternfish.inference.epi.convergence import converged
@@ -63,24 +63,27 @@ def judge(
     study: Study,
     method,
     problem: Problem,
-    flow: flows.Pushforward,
+    flow: flows.Pushforward | flows.Steered,
     eta: np.ndarray,
     *,
     member: int,
     first: int,
+    noisy: bool = False,
 ) -> Judged:
     """Simulate afresh from q and broadly; test, and certify."""
-    n = method.fresh
+    n, groups = method.fresh, 2 if noisy else 1
     key = jr.key(stream(study.seed, f"judge {first}") % 2**32)
     points = _points(flow, problem, key, n)
     prior = study.model.prior
     theta = np.clip(points["theta"].astype(np.float64), prior.low, prior.high)
+    theta = np.repeat(theta, groups * problem.trials, axis=0)
     sims = simulate(
-        study.model, theta=np.repeat(theta, problem.trials, axis=0), seed=study.seed, first=first,
+        study.model, theta=theta, seed=study.seed, first=first,
         executor=study.executor, store=_place(study, first), progress=False,
     )  # fmt: skip
-    x = sims.x.array[:, list(problem.places)].reshape(2 * n, problem.trials, -1)
-    found = _wide(problem, x)
+    x = sims.x.array[:, list(problem.places)].reshape(2 * n, groups, problem.trials, -1)
+    each = [_wide(problem, x[:, group]) for group in range(groups)]
+    found = _together(each)
     every_u, every_square, valid = (np.asarray(part)[:n] for part in found)
     dead = 1 - float(np.mean(valid))
     u, square = every_u[valid], every_square[valid]
@@ -89,13 +92,54 @@ def judge(
     convergence = converged(study.target, u, square, method.tolerance, dead)
     entropy = points["log_b"][:n] - points["log_q"][:n]
     certificate = certify(
-        _weighted(points, found, np.random.default_rng(first)),
+        _weighted(points, found, each[0] if noisy else None, np.random.default_rng(first)),
         eta,
         float(entropy.mean()),
         float(entropy.std() / np.sqrt(n)),
         np.concatenate([u.mean(0), square.mean(0)]),
     )
     return Judged(member, convergence, certificate, sims)
+
+
+def over_range(each: list[tuple[tuple, Judged]], target: EmergentProperty) -> Judged:
+    """What was found about a member at several properties of a range, as one: all must pass.
+
+    Args:
+        each: means of the statistics that have an interval, and what was found there; the middle
+            of the range first.
+    """
+    (_, middle), *_ = each
+    if not isinstance(target, PropertyRange):
+        return middle
+    points = [
+        {
+            "means": dict(zip(target.ranges, means, strict=True)),
+            "passed": found.passed,
+            "sentence": found.convergence["sentence"],
+            "entropy": found.certificate.entropy,
+            "divergence": found.certificate.divergence,
+        }
+        for means, found in each
+    ]
+    means, worst = max(each, key=lambda pair: pair[1]._worst)
+    failed = sum(not point["passed"] for point in points)
+    named = " and ".join(f"{n} from {a:g} to {b:g}" for n, (a, b) in target.ranges.items())
+    if failed:
+        there = ", ".join(f"{n} {m:.4g}" for n, m in zip(target.ranges, means, strict=True))
+        sentence = (
+            f"Not converged at {failed} of {len(points)} properties with {named}; the worst is "
+            f"{there}: {worst.convergence['sentence']}"
+        )
+    else:
+        sentence = (
+            f"Converged at all {len(points)} properties that were judged, {named}. "
+            f"{worst.convergence['sentence']}"
+        )
+    finding = {**worst.convergence, "passed": not failed, "sentence": sentence, "points": points}
+    simulations = middle.simulations
+    for _, found in each[1:]:
+        simulations = simulations + found.simulations
+    return Judged(middle.member, finding, middle.certificate, simulations)
 
 
 def _place(study: Study, first: int):
@@ -111,17 +155,31 @@ def _wide(problem: Problem, x: np.ndarray) -> Features:
     return Features(u, square, valid)  # pyright: ignore[reportArgumentType]
 
 
-def _weighted(points: dict, found: Features, rng: np.random.Generator) -> Weighted:
-    """All draws as those of one mixture, in random order."""
+def _together(each: list[Features]) -> Features:
+    """Mean T of groups of trials, where all of them are finite."""
+    u, square = (np.mean([np.asarray(f[i]) for f in each], axis=0) for i in (0, 1))
+    valid = np.all([np.asarray(f.valid) for f in each], axis=0)
+    return Features(u, square, valid)  # pyright: ignore[reportArgumentType]
+
+
+def _weighted(
+    points: dict, found: Features, once: Features | None, rng: np.random.Generator
+) -> Weighted:
+    """All draws as those of one mixture, in random order; ``once``: T of half of their trials."""
     order = rng.permutation(len(points["log_q"]))
     mixture = np.logaddexp(points["log_q"], points["log_broad"]) - np.log(2)
     ratio = np.where(found.valid, points["log_b"] - mixture, -np.inf)
-    moments = np.concatenate([found.u, found.square], axis=1)
     keep = found.valid[:, None]
-    return Weighted(np.where(keep, moments, 0.0)[order], ratio[order])
+
+    def moments(of: Features) -> np.ndarray:
+        return np.where(keep, np.concatenate([of.u, of.square], axis=1), 0.0)[order]
+
+    return Weighted(moments(found), ratio[order], None if once is None else moments(once))
 
 
-def _points(flow: flows.Pushforward, problem: Problem, key, n: int) -> dict[str, np.ndarray]:
+def _points(
+    flow: flows.Pushforward | flows.Steered, problem: Problem, key, n: int
+) -> dict[str, np.ndarray]:
     """Parameters of n draws from q and n broad ones, and their log densities in z."""
     parts: dict[str, list] = {}
     for mine in (True, False):
@@ -134,7 +192,7 @@ def _points(flow: flows.Pushforward, problem: Problem, key, n: int) -> dict[str,
 
 
 @eqx.filter_jit
-def _block(flow: flows.Pushforward, problem: Problem, key, n: int, mine: bool):
+def _block(flow: flows.Pushforward | flows.Steered, problem: Problem, key, n: int, mine: bool):
     noise = jr.normal(key, (len(problem.prior), n))
     z, log_det = flow.forward(noise) if mine else (noise, jnp.zeros(n))
     theta, log_b = problem.parameters(z)

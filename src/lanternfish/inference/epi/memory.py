@@ -29,6 +29,7 @@ from lanternfish.inference.epi.dual import spread
 from lanternfish.inference.epi.objective import (
     NEVER,
     TRUNCATED,
+    Balance,
     Told,
     penalty,
     rewards,
@@ -121,7 +122,7 @@ def _proposed(densities: list[Pushforward], problem: Problem, key: Array, n: int
 
 
 def recalled(
-    flow: Pushforward, aimed: Array, memory: Memory, key: Array, side: Array, batch: int
+    flow: Pushforward, aimed: Array, memory: Memory, key: Array, balance: Balance, batch: int
 ) -> tuple[Array, Told]:  # fmt: skip
     """Surrogate whose gradient is the sum above, over a random part of the memory."""
     rows = jr.randint(key, (batch,), 0, len(memory.log_r))
@@ -138,8 +139,10 @@ def recalled(
     v = v / jnp.sum(v)
     w = w + (1 - jnp.sum(w)) * v
     log_weight = log_p - log_q
-    share = side * v * shares(log_weight, there & found.valid)
-    change = w - v + rewards(found.valid, log_weight, share) - penalty(found.valid, v)
+    share = balance.side * v * shares(log_weight, there & found.valid, balance.cover)
+    change = (
+        balance.cover * (w - v) + rewards(found.valid, log_weight, share) - penalty(found.valid, v)
+    )
     told = Told(
         spread(found.u, found.square, v * found.valid),
         v @ (log_b - log_q),

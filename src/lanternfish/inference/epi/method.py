@@ -10,10 +10,14 @@ prior, a compiled loop over all members (``training``) and a judgement on fresh 
 whether q has the property (``convergence``) and how much entropy there is to have beyond that
 of q (``certificate``). What is not proven is trained further, twice at most; then the best
 distribution is returned, marked as not converged.
+
+For a range of properties one conditional density is trained (``span``), and judged at several of
+them; then any of the range is had at once, by the posterior's ``at``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import ClassVar
@@ -24,16 +28,17 @@ import jax.random as jr
 import numpy as np
 
 from lanternfish import flows
-from lanternfish.core import EmergentProperty, Simulations
+from lanternfish.core import EmergentProperty, JaxSimulator, PropertyRange, Simulations
 from lanternfish.core.seeds import stream
 from lanternfish.inference.epi import training
 from lanternfish.inference.epi.convergence import Tolerance
-from lanternfish.inference.epi.judge import Judged, judge
+from lanternfish.inference.epi.judge import Judged, judge, over_range
 from lanternfish.inference.epi.memory import Recorder
 from lanternfish.inference.epi.pilot import Pilot, fly
 from lanternfish.inference.epi.posterior import EPIPosterior
 from lanternfish.inference.epi.problem import Problem
 from lanternfish.inference.epi.runaway import check_held
+from lanternfish.inference.epi.span import Span
 from lanternfish.inference.epi.training import Fixed, Loop, State
 from lanternfish.inference.progress import Progress, Stage
 from lanternfish.inference.rounds import Fitted, Study
@@ -43,6 +48,7 @@ _GRADIENTS = ("auto", "path", "score")
 _STAGE = Stage("train", 1, 1)
 _LEAST_SAMPLES = 4_000
 _JUDGED = 2**40
+_LONGER = 3  # times the steps for a range of properties
 
 
 @dataclass(frozen=True)
@@ -100,35 +106,45 @@ class EPI:
     def fit(self, study: Study) -> Fitted:
         """Find the distribution of a study."""
         study.tell(Progress(_STAGE, 0.0, None, "preparing"))
+        span = Span(study.target)
+        if span.dim and not isinstance(study.model.simulator, JaxSimulator):
+            raise ValueError(
+                "Expected a JaxSimulator for a range of properties; got "
+                f"{type(study.model.simulator).__name__}: run EPI for one property at a time."
+            )
         problem = Problem(study.model, study.target, self.trials, self.base)
         pilot = fly(study, problem, self.gradient)
         push = self.push or flows.push_for(len(study.model.prior))
-        search = _Search(self, study, problem, pilot, push)
+        search = _Search(self, study, problem, pilot, push, span)
         best, state, curves = search.run()
         posterior = replace(
             self.posterior(study, push, search.density(state, best)),
             converged=best.passed,
             entropy=best.certificate.entropy,
         )
+        simulations = pilot.simulations + search.simulations(state) + best.simulations
         history = {
             "curves": curves,
             "member": best.member,
             "gradient": "path" if pilot.path else "score",
+            "noisy": pilot.noisy,
+            "simulated": len(simulations) + search.compiled_simulations(state),
             "notes": list(pilot.notes),
         }
         checks = {"convergence": best.convergence, "entropy": best.certificate.as_plain()}
-        simulations = pilot.simulations + search.simulations(state) + best.simulations
         return Fitted(posterior, simulations, history, checks)
 
     def posterior(self, study: Study, push, density: flows.Pushforward) -> EPIPosterior:
         """A density as the posterior of a study, of which nothing is proven yet."""
+        ranged = study.target if isinstance(study.target, PropertyRange) else None
         return EPIPosterior(
             prior=study.model.prior,
             statistics=study.model.statistics,
-            target=study.target,
+            target=study.target if ranged is None else ranged.middle,
             flow=density,
             push=push,
             base=self.base,
+            range=ranged,
         )
 
 
@@ -137,20 +153,26 @@ class _Search:
 
     ROUNDS = 3
 
-    def __init__(self, method: EPI, study: Study, problem: Problem, pilot: Pilot, push) -> None:
+    def __init__(
+        self, method: EPI, study: Study, problem: Problem, pilot: Pilot, push, span: Span
+    ) -> None:
         self.method, self.study, self.problem, self.pilot = method, study, problem, pilot
         self.push = push
         seeds = [stream(study.seed, f"member {i}") for i in range(method.members)]
         dim = len(study.model.prior)
-        built = [flows.pushforward(seed, push, dim) for seed in seeds]
-        self.fixed = Fixed(problem, built[0], method.loop, pilot.path)
-        states = [training.first_state(flow, method.loop, pilot.spread) for flow in built]
+        built = [flows.pushforward(seed, push, dim, span.dim) for seed in seeds]
+        longer = _LONGER if span.dim else 1
+        self.loop = replace(
+            method.loop, tighten=longer * method.loop.tighten, polish=longer * method.loop.polish
+        )
+        self.fixed = Fixed(problem, built[0], span, self.loop, pilot.path, pilot.noisy)
+        states = [training.first_state(flow, self.loop, pilot.spread, span) for flow in built]
         self.state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
         self.keys = jnp.stack([jr.key(seed % 2**32) for seed in seeds])
         self.recorder = None
         if problem.simulation is None:
             first = len(pilot.simulations)
-            self.recorder = Recorder(study, problem, method.loop.round, first)
+            self.recorder = Recorder(study, problem, self.loop.round, first)
 
     def run(self) -> tuple[Judged, State, list[dict]]:
         state, curves = self.state, []
@@ -174,27 +196,47 @@ class _Search:
             return self.recorder.simulations(int(np.max(state.step)) // training.EPOCH)
         return Simulations.empty(self.study.model.parameters, self.study.model.statistics)
 
+    def compiled_simulations(self, state: State) -> int:
+        """How many were simulated inside the compiled loop, of which none are kept."""
+        if self.recorder is not None:
+            return 0
+        each = training.draws_a_step(self.loop) * self.problem.trials
+        return int(np.sum(state.step)) * each
+
     def density(self, state: State, best: Judged) -> flows.Pushforward:
         return self.fixed.density(state.average[best.member])
 
-    def _judge(self, state: State, number: int) -> list[Judged]:
-        return [
-            judge(
-                self.study, self.method, self.problem, self.fixed.density(state.average[i]),
-                np.asarray(state.eta[i]), member=i, first=self._first(number, i),
-            )
-            for i in range(self.method.members)
-        ]  # fmt: skip
+    def _middle(self, flow: flows.Pushforward):
+        """The density of the middle of a range, or of the property."""
+        return flow.steered(jnp.zeros(self.fixed.span.dim)) if self.fixed.span.dim else flow
 
-    def _first(self, number: int, member: int) -> int:
-        """Number of the first simulation of a judgement: far beyond those of training."""
-        each = 2 * self.method.fresh * self.method.trials
-        return _JUDGED + (number * self.method.members + member) * each
+    def _judge(self, state: State, number: int) -> list[Judged]:
+        members = range(self.method.members)
+        return [over_range([*self._judged(state, number, i)], self.study.target) for i in members]
+
+    def _judged(self, state: State, number: int, member: int) -> Iterator[tuple[tuple, Judged]]:
+        """A member at one property, or at several of a range, each with its means."""
+        span, target = self.fixed.span, self.study.target
+        points = span.judged()
+        each = 4 * self.method.fresh * self.method.trials
+        first = _JUDGED + (number * self.method.members + member) * len(points) * each
+        whole = self.fixed.density(state.average[member])
+        for at, c in enumerate(points):
+            asked = span.at(target, c)
+            where = jnp.asarray(c, jnp.float32)
+            found = judge(
+                replace(self.study, target=asked), self.method,
+                Problem(self.study.model, asked, self.method.trials, self.method.base),
+                whole.steered(where) if span.dim else whole,
+                np.asarray(jnp.tensordot(span.weights(where), state.eta[member], 1)),
+                member=member, first=first + at * each, noisy=self.fixed.noisy,
+            )  # fmt: skip
+            yield tuple(asked[name].mean for name in getattr(target, "ranges", ())), found
 
     def _tell(self, state: State, curves: list[dict]) -> None:
         for params in state.params:
-            check_held(self.fixed.density(params), self.problem)
-        loop, step = self.method.loop, int(np.max(state.step))
+            check_held(self._middle(self.fixed.density(params)), self.problem)
+        loop, step = self.loop, int(np.max(state.step))
         last = curves[-1]
         began = int(np.max(state.polish))
         share = step / (step + loop.polish) if began < 0 else (step - began) / loop.polish

@@ -23,6 +23,11 @@ nothing - in many dimensions - low-noise variational inference remains.
 Without gradients of the statistics, the second uses the score function with the log weight as
 reward, whose variance vanishes at the optimum as well (Richter et al. 2020).
 
+Where the simulator is noisy, E exp(eta . T) is not exp(eta . E T), so that weights aim at a p that
+is too wide; the second divergence is linear in T and takes no harm. There the first keeps modes
+together while the property tightens, fades (``cover``), and leaves the end to the second, whose
+samples then all count alike.
+
 Parameters without finite statistics have no density in p; samples of q there cost ``_DEAD`` nats.
 """
 
@@ -35,7 +40,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from lanternfish.flows import Pushforward, standard_normal
+from lanternfish.flows import Pushforward, Steered, standard_normal
 from lanternfish.inference.epi.dual import Spread, natural, spread
 from lanternfish.inference.epi.problem import Features, Problem, natural_log
 
@@ -58,6 +63,13 @@ class Draws(NamedTuple):
     key: Array
 
 
+class Balance(NamedTuple):
+    """Factors of the two divergences: of the one by weights, and of the one from q's side."""
+
+    cover: Array
+    side: Array
+
+
 class Told(NamedTuple):
     """What a step finds out."""
 
@@ -68,13 +80,17 @@ class Told(NamedTuple):
 
 
 def objective(
-    flow: Pushforward, problem: Problem, aimed: Array, draws: Draws, side: Array, path: bool
+    flow: Pushforward | Steered,
+    problem: Problem,
+    aimed: Array,
+    draws: Draws,
+    balance: Balance,
+    path: bool,
 ) -> tuple[Array, Told]:
     """Surrogate whose gradient is that of both divergences, and what was found on the way.
 
     Args:
         aimed: natural parameter of p, (2, r); see ``aim``.
-        side: factor of the second divergence, the one from q's side.
         path: whether gradients go through the simulator; else by the score function.
     """
     n = draws.noise.shape[1]
@@ -88,9 +104,10 @@ def objective(
     scores = flow.log_prob(points)
     log_p = natural_log(found, aimed) + _fixed(jnp.concatenate([log_b, broad_b]))
     weights, effective = _weights(log_p, _fixed(scores), points, found.valid, n)
-    weights = weights.at[:n].add(-1 / n - penalty(mine.valid, jnp.full(n, 1 / n)))
+    weights = balance.cover * weights.at[:n].add(-1 / n)
+    weights = weights.at[:n].add(-penalty(mine.valid, jnp.full(n, 1 / n)))
     log_weight = log_p[:n] - _fixed(scores[:n])
-    share = side * shares(log_weight, mine.valid) / n
+    share = balance.side * shares(log_weight, mine.valid, balance.cover) / n
     loss = 0.0
     if pull is not None:
         log_q = standard_normal(draws.noise) - log_det
@@ -158,13 +175,16 @@ def _weights(log_p: Array, log_q: Array, points: Array, valid: Array, n: int):
     return held.at[:n].add((1 - jnp.sum(held)) * mine), effective
 
 
-def shares(log_weight: Array, valid: Array) -> Array:
-    """How much each sample counts in the divergence from q's side, 0 to 1, (n,)."""
+def shares(log_weight: Array, valid: Array, cover: Array) -> Array:
+    """How much each sample counts in the divergence from q's side, 0 to 1, (n,); all without cover.
+
+    Depths of noisy statistics are noise in part, and counting by it would be another bias.
+    """
     alive = jnp.where(valid, log_weight, jnp.nan)
     middle = jnp.nanmedian(alive)
     scale = _DEPTH + jnp.nanmean(jnp.abs(alive - middle))
     depth = jnp.maximum(middle - alive, 0.0)
-    return _fixed(jnp.where(valid, jnp.exp(-depth / scale), 0.0))
+    return _fixed(jnp.where(valid, jnp.exp(-cover * depth / scale), 0.0))
 
 
 def penalty(valid: Array, weight: Array) -> Array:

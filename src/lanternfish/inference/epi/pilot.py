@@ -1,7 +1,8 @@
 """A look at the model before EPI trains: what can be told is told here, in one sentence.
 
 A few thousand simulations from the prior show statistics that never vary, parameters without finite
-statistics, means that nothing comes near, and whether the simulator has gradients.
+statistics, means that nothing comes near, whether the simulator has gradients, and whether the same
+parameters give the same statistics again.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 from lanternfish.core import Simulations
 from lanternfish.core.columns import spans
+from lanternfish.core.seeds import stream
 from lanternfish.inference.epi.dual import Spread, spread
 from lanternfish.inference.epi.problem import Problem
 from lanternfish.inference.rounds import Study
@@ -22,16 +24,19 @@ from lanternfish.simulation import simulate
 
 SIZE = 2_000
 _FEWEST = 50  # valid simulations
-_POINTS = 64  # where gradients are looked at
+_POINTS = 64  # where gradients and noise are looked at
+_APART = 2**39  # number of the first simulation that looks for noise
+_NOISE = 1e-3  # of the property's standard deviation; less is rounding
 
 
 @dataclass(frozen=True)
 class Pilot:
-    """What the pilot showed: where the loop starts, whether it has gradients, and notes."""
+    """What the pilot showed: where the loop starts, gradients, noise, and notes."""
 
     simulations: Simulations
     spread: Spread
     path: bool
+    noisy: bool
     notes: tuple[str, ...]
 
 
@@ -84,7 +89,19 @@ def fly(study: Study, problem: Problem, gradient: str) -> Pilot:
             "function is used for all statistics."
         )
     start = spread(found.u, found.square, jnp.asarray(found.valid, jnp.float32))
-    return Pilot(sims, start, path and not without, tuple(notes))
+    return Pilot(sims, start, path and not without, _noisy(study, problem), tuple(notes))
+
+
+def _noisy(study: Study, problem: Problem) -> bool:
+    """Whether the same parameters give other statistics with another seed."""
+    theta = study.model.prior.sample(_POINTS, seed=stream(study.seed, "noise")).array
+    sims = simulate(
+        study.model, theta=np.repeat(theta, 2, axis=0), seed=study.seed, first=_APART,
+        executor=study.executor, progress=False,
+    )  # fmt: skip
+    x = sims.x.array[:, list(problem.places)].reshape(_POINTS, 2, -1)
+    apart = np.abs(x[:, 0] - x[:, 1])[np.isfinite(x).all(axis=(1, 2))]
+    return bool(np.any(apart > _NOISE * np.asarray(problem.sd)))
 
 
 def _check_valid(sims: Simulations) -> None:

@@ -14,14 +14,14 @@ import numpy as np
 from jaxtyping import Array
 
 from lanternfish.core import Prior
-from lanternfish.flows import Pushforward
+from lanternfish.flows import Pushforward, Steered
 from lanternfish.inference.epi.problem import Problem
 
 _FAR = 20.0  # of the prior's spread
 _DRAWS = 256
 
 
-def check_held(flow: Pushforward, problem: Problem) -> None:
+def check_held(flow: Pushforward | Steered, problem: Problem) -> None:
     """Raise one sentence if the density runs away.
 
     Raises:
@@ -46,7 +46,7 @@ def _loose(prior: Prior) -> np.ndarray:
 
 
 @eqx.filter_jit
-def _spreads(flow: Pushforward) -> Array:
+def _spreads(flow: Pushforward | Steered) -> Array:
     """Distance between the quartiles of q in unbounded space, over the normal's, (d,)."""
     z = flow.forward(jax.random.normal(jax.random.key(0), (flow.dim, _DRAWS)))[0]
     low, high = jnp.quantile(z, jnp.array([0.25, 0.75]), axis=1)

@@ -7,10 +7,12 @@ say that q is behind. So every mode is there before the first constraint is.
 
 Two phases. *Tighten*, at a constant rate, until the moments are those of the property; *polish*,
 while the rates of q and eta decay together to zero and q becomes the average of its last steps; in
-the last quarter, weights alone decide.
+the last quarter, weights alone decide - unless statistics are noisy, where weights fade instead.
 Both ends are decided by what is measured, none by a count that has to be guessed. An epoch of steps
 is one compiled program, state in and state out; members, each from its own seed, go through it
 together. A member that diverges goes back to where the epoch began, at half its rate.
+
+A range of properties is learned in the same loop, one of them in each step (``span``).
 """
 
 from __future__ import annotations
@@ -35,8 +37,9 @@ from lanternfish.core import Folder
 from lanternfish.inference import checkpoints
 from lanternfish.inference.epi.dual import Spread, natural, tilted
 from lanternfish.inference.epi.memory import Memory, Recorder, blank, recalled
-from lanternfish.inference.epi.objective import Draws, aim, objective
+from lanternfish.inference.epi.objective import Balance, Draws, aim, objective
 from lanternfish.inference.epi.problem import Problem
+from lanternfish.inference.epi.span import Span
 
 EPOCH = 100  # steps
 SECONDS = 10.0  # between checkpoints
@@ -45,6 +48,7 @@ _MEMORY = 0.05  # weight of the newest batch in running moments
 _PACE = (0.4, 0.7, 0.1)  # effective share at which eta stands, at which it runs, and least pace
 _AT_REST = 0.2  # length of the residual, sqrt(nats), at which tightening ends
 _LAST = 0.75  # share of polishing after which weights alone decide: they balance modes
+_FADED = 0.25  # share of polishing over which weights fade where statistics are noisy
 _AVERAGE = 0.01  # weight of the newest weights in their average
 
 
@@ -78,7 +82,10 @@ class Loop:
 
 
 class State(NamedTuple):
-    """All that the next epoch of a member depends on."""
+    """All that the next epoch of a member depends on.
+
+    What belongs to a property, ``eta`` to ``length``, has a leading axis over knots.
+    """
 
     params: Array
     average: Array
@@ -100,8 +107,10 @@ class Fixed(eqx.Module):
 
     problem: Problem
     flow: flows.Pushforward
+    span: Span
     loop: Loop = eqx.field(static=True)
     path: bool = eqx.field(static=True)
+    noisy: bool = eqx.field(static=True)
 
     def density(self, params: Array) -> flows.Pushforward:
         """The pushforward of a vector of weights."""
@@ -109,15 +118,18 @@ class Fixed(eqx.Module):
         return eqx.combine(ravel_pytree(trained)[1](params), rest)
 
 
-def first_state(flow: flows.Pushforward, loop: Loop, start: Spread) -> State:
+def first_state(flow: flows.Pushforward, loop: Loop, start: Spread, span: Span) -> State:
     """Before the first step: q as it was built, eta = 0."""
     params = ravel_pytree(eqx.filter(flow, eqx.is_inexact_array))[0]
     zero = jnp.zeros(())
     whole = jnp.zeros((), jnp.int32)
     moments = _optimiser(loop).init(params)
-    eta = jnp.zeros((2, len(start.mean)))
+    grid = jnp.asarray(span.grid(), jnp.float32)
+    each = jax.vmap(lambda c: span.from_middle(start, span.away(c)))(grid)
+    eta = jnp.zeros((len(grid), 2, len(start.mean)))
+    none = jnp.zeros(len(grid))
     return State(
-        params, params, moments, eta, start, zero + 1, zero, zero, zero + 1e3, whole, whole - 1,
+        params, params, moments, eta, each, none + 1, none, none, none + 1e3, whole, whole - 1,
         zero + loop.rate, whole,
     )  # fmt: skip
 
@@ -200,7 +212,7 @@ def _steps(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Sta
         failures=state.failures + 1,
     )
     after = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, blank)
-    rested = (after.length < _AT_REST) & (after.effective > _PACE[0])
+    rested = jnp.all((after.length < _AT_REST) & (after.effective > _PACE[0]))
     begin = (after.polish < 0) & (rested | (after.step >= fixed.loop.tighten))
     return after._replace(polish=jnp.where(begin, after.step, after.polish))
 
@@ -211,58 +223,107 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
     decay = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(share, 0, 1)))
     warm = jnp.minimum(1.0, (state.step + 1) / 50)
     now = jr.fold_in(key, state.step)
-    aimed = aim(state.eta, state.spread)
-    side = 1.0 - ((share > _LAST) & (state.effective > _PACE[0]))
+    span = fixed.span
+    c = span.draw(jr.fold_in(now, 1))
+    hats, away = span.weights(c), span.away(c)
+    here = jax.tree.map(lambda leaf: jnp.tensordot(hats, leaf, 1), _of_knots(state))
+    aimed = span.to_middle(aim(here.eta, here.spread), away)
+    if fixed.noisy:
+        balance = Balance(1.0 - jnp.clip(share / _FADED, 0, 1), jnp.ones(()))
+    else:
+        alone = (share > _LAST) & (here.effective > _PACE[0])
+        balance = Balance(jnp.ones(()), 1.0 - alone)
 
     def loss(params):
-        flow = fixed.density(params)
+        whole = fixed.density(params)
+        flow = whole.steered(c) if span.dim else whole
         if memory is not None:
-            return recalled(flow, aimed, memory, now, side, loop.batch)
-        return objective(flow, problem, aimed, _draws(now, problem, loop.batch), side, fixed.path)
+            return recalled(whole, aimed, memory, now, balance, loop.batch)
+        draws = _draws(now, problem, loop.batch)
+        return objective(flow, problem, aimed, draws, balance, fixed.path)
 
     slope, told = jax.grad(loss, has_aux=True)(state.params)
     change: Any
     change, moments = _optimiser(loop).update(slope, state.moments)
     params = state.params - state.rate * warm * decay * change
-    near = jax.tree.map(lambda old, new: old + _MEMORY * (new - old), state, state._replace(
-        spread=told.spread, effective=told.effective, entropy=told.entropy, dead=told.dead
-    ))  # fmt: skip
-    a, b, length = natural(near.spread, near.spread)
+    found = (span.from_middle(told.spread, away), told.effective, told.entropy, told.dead)
+    near = _nearer((state.spread, state.effective, state.entropy, state.dead), found, span, hats)
+    spread, effective, entropy, dead = near
+    a, b, length = jax.vmap(natural)(spread, spread)
     low, high, least = _PACE
-    pace = jnp.clip((near.effective - low) / (high - low), least, 1.0)
+    pace = jnp.clip((effective - low) / (high - low), least, 1.0)
+    size = _TIGHTEN * pace * decay * jnp.minimum(1.0, span.pace * hats)
     keep = jnp.where(state.polish < 0, 1.0, _AVERAGE)  # before, the average is the newest
     return state._replace(
         params=params,
         average=state.average + keep * (params - state.average),
         moments=moments,
-        eta=tilted(state.eta, (a, b), near.spread.mean, _TIGHTEN * pace * decay),
-        spread=near.spread,
-        effective=near.effective,
-        entropy=near.entropy,
-        dead=near.dead,
+        eta=jax.vmap(tilted)(state.eta, (a, b), spread.mean, size),
+        spread=spread,
+        effective=effective,
+        entropy=entropy,
+        dead=dead,
         length=length,
         step=state.step + 1,
     )
 
 
+class _Knots(NamedTuple):
+    """What is interpolated between knots."""
+
+    eta: Array
+    spread: Spread
+    effective: Array
+
+
+def _of_knots(state: State) -> _Knots:
+    return _Knots(state.eta, state.spread, state.effective)
+
+
+def _nearer(old, new, span: Span, hats: Array):
+    """Running moments of the knots, nearer to those of the newest batch by each one's share."""
+    rate = jnp.minimum(1.0, span.pace * hats) * _MEMORY
+
+    def move(before: Array, now: Array) -> Array:
+        share = rate.reshape(-1, *(1 for _ in now.shape))
+        return before + share * (now[None] - before)
+
+    return jax.tree.map(move, old, new)
+
+
+def draws_a_step(loop: Loop) -> int:
+    """Parameter sets that one step simulates: those of q, and broad ones."""
+    return loop.batch + _broad(loop.batch)
+
+
+def _broad(batch: int) -> int:
+    return max(2, batch // 4)
+
+
 def _draws(key: Array, problem: Problem, batch: int) -> Draws:
     one, two, three = jr.split(key, 3)
     dim = len(problem.prior)
-    return Draws(jr.normal(one, (dim, batch)), jr.normal(two, (dim, max(2, batch // 4))), three)
+    return Draws(jr.normal(one, (dim, batch)), jr.normal(two, (dim, _broad(batch))), three)
 
 
 def _told(state: State) -> dict:
-    """One point of the curves, for each member."""
+    """One point of the curves, for each member; of knots, the mean or the worst."""
     s = jax.tree.map(np.asarray, state)
     return {
         "step": s.step.tolist(),
-        "entropy": s.entropy.tolist(),
-        "mean": s.spread.mean.tolist(),
-        "variance": s.spread.variance.tolist(),
-        "effective": s.effective.tolist(),
-        "length": s.length.tolist(),
+        "entropy": s.entropy.mean(axis=1).tolist(),
+        "mean": _worst(s.spread.mean, 0.0).tolist(),
+        "variance": _worst(s.spread.variance, 1.0).tolist(),
+        "effective": s.effective.min(axis=1).tolist(),
+        "length": s.length.max(axis=1).tolist(),
         "polishing": (s.polish >= 0).tolist(),
     }
+
+
+def _worst(values: np.ndarray, met: float) -> np.ndarray:
+    """Of values (members, knots, r) those farthest from where they should be, (members, r)."""
+    where = np.abs(values - met).argmax(axis=1)
+    return np.take_along_axis(values, where[:, None], axis=1)[:, 0]
 
 
 def _write(folder: Folder, state: State, memory: Memory | None, curves: list[dict]) -> None:

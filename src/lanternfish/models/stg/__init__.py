@@ -40,7 +40,14 @@ import numpy as np
 from lanternfish.core import BatchSimulator, Model, Traces
 from lanternfish.models.stg.compiled import simulate, voltage
 from lanternfish.models.stg.equations import NEURONS, REFERENCE_TEMPERATURE
-from lanternfish.models.stg.parameters import PARAMETERS, PRIOR, STATISTICS, TARGETS, target
+from lanternfish.models.stg.parameters import (
+    ENERGIES,
+    PARAMETERS,
+    PRIOR,
+    STATISTICS,
+    TARGETS,
+    target,
+)
 
 __all__ = ["PARAMETERS", "STATISTICS", "TARGETS", "prior", "simulate", "stg", "voltage"]
 
@@ -54,6 +61,7 @@ def stg(
     noise: bool = True,
     abandon: bool = True,
     integrator: str = "compiled",
+    energy: bool = False,
 ) -> Model:
     """The pyloric network as a model, with the measurements of a crab as ``targets``.
 
@@ -64,6 +72,8 @@ def stg(
         noise: whether noise currents drive the neurons.
         abandon: whether to give up hopeless simulations early; see ``simulate``.
         integrator: ``"compiled"`` for the CPU, or ``"jax"`` for a GPU; the second gives up none.
+        energy: whether to report the energy that each neuron uses, and their sum, as statistics
+            too; with ``integrator="compiled"``. The crab's was not measured: there is no target.
 
     Raises:
         ValueError: if an option does not fit.
@@ -76,10 +86,13 @@ def stg(
     columns = STATISTICS[order][:statistics]
     options = {"temperature": float(temperature), "noise": bool(noise)}
     chosen = {"statistics": statistics, "order": order, **options}
+    if energy and integrator != "compiled":
+        raise ValueError(f'Expected integrator "compiled" for the energy; got {integrator!r}.')
     if integrator == "compiled":
-        simulator = BatchSimulator(
-            partial(simulate, abandon=bool(abandon), **chosen), columns, block=512
-        )
+        run = partial(simulate, abandon=bool(abandon), **chosen)
+        if energy:
+            run = partial(run, energy=True)
+        simulator = BatchSimulator(run, (*columns, *ENERGIES) if energy else columns, block=512)
     elif integrator == "jax":
         from lanternfish.models.stg import jax_scan
 
@@ -90,7 +103,7 @@ def stg(
         prior=PRIOR,
         simulator=simulator,
         name="stg",
-        targets={"prep_845_082": target(columns)},
+        targets={} if energy else {"prep_845_082": target(columns)},
         traces=partial(_traces, **options),
         about="The pyloric network of Prinz, Bucher & Marder (2004), Nat. Neurosci. 7:1345-1352, "
         "with the prior and the statistics of Gonçalves et al. (2020), eLife 9:e56261.",

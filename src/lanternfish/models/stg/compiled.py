@@ -39,6 +39,7 @@ def simulate(
     temperature: float = eq.REFERENCE_TEMPERATURE,
     t_max: float = T_MAX,
     abandon: bool = False,
+    energy: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Statistics of n circuits, from steps of 0.025 ms after a burn-in of 1 s.
 
@@ -59,10 +60,15 @@ def simulate(
         t_max: length of the simulation (ms), burn-in included.
         abandon: whether to give up simulations that cannot, or probably will not, become valid.
             Averages stay unbiased if each row counts with its weight.
+        energy: whether to report four statistics more: the energy (uJ/cm2) that the currents of
+            each neuron, synapses included, turn into heat after the burn-in, and their sum,
+
+                E_j = integral sum_i c_i (V - E_i)^2 dt / area.
 
     Returns:
-        x, shape (n, 15 or 18), times in ms, NaN where undefined; and weights, shape (n,): 1 without
-        ``abandon``, with it 0 for rows given up by roulette and 1 or more for survivors.
+        x, shape (n, 15 or 18), or (n, 19 or 22) with energies, times in ms, NaN where undefined;
+        and weights, shape (n,): 1 without ``abandon``, with it 0 for rows given up by roulette and
+        1 or more for survivors.
 
     Raises:
         ValueError: if a shape or an option does not fit.
@@ -70,9 +76,14 @@ def simulate(
     columns = which(statistics, order)
     threshold = threshold_of(burst_threshold, order)
     theta, seeds = inputs(theta, seeds)
-    plan = plan_of(t_max, threshold, noise, abandon)
-    x, weights, _ = run(theta, seeds, plan, temperature)
-    return x[:, columns], weights
+    plan = plan_of(t_max, threshold, noise, abandon)._replace(energetic=bool(energy))
+    found = run(theta, seeds, plan, temperature)
+    x = found.x[:, columns]
+    if energy:
+        each = found.energy * (DT / 1e3 / eq.AREA / 1e3)  # nW steps to uJ / cm2
+        each[found.steps < plan.end] = np.nan
+        x = np.concatenate([x, each, each.sum(axis=1, keepdims=True)], axis=1)
+    return x, found.weights
 
 
 def which(statistics: int, order: str) -> list[int]:
@@ -126,6 +137,7 @@ def plan_of(t_max: float, threshold: float, noise: bool, abandon: bool) -> integ
         proof=bool(abandon),
         checks=np.array([_samples(t, "a check") for t in checks], np.int64),
         survival=np.array(SURVIVAL[: len(checks)], np.float64),
+        energetic=False,
     )
 
 
@@ -140,9 +152,11 @@ def conductances(theta: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def run(theta, seeds, plan, temperature) -> integrate.Results:
-    """All statistics and counts (n, 25), weights (n,), and how many steps each took (n,)."""
+    """All statistics and counts (n, 25), weights and steps (n,), and energies (n, 3)."""
     n = len(theta)
-    results = integrate.Results(np.full((n, SIZE), np.nan), np.ones(n), np.zeros(n, np.int64))
+    results = integrate.Results(
+        np.full((n, SIZE), np.nan), np.ones(n), np.zeros(n, np.int64), np.zeros((n, 3))
+    )
     block = kernel.block()
     machine = integrate.Machine(
         block,

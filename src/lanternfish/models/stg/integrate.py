@@ -22,6 +22,7 @@ from lanternfish.models.stg.kernel import (
     CA_REST,
     CALCIUM,
     CHOL,
+    ENERGY,
     GATE,
     H_REST,
     HISTORY,
@@ -36,6 +37,7 @@ from lanternfish.models.stg.kernel import (
     M,
     X,
     advance,
+    advance_with_energy,
     draw_noise,
 )
 from lanternfish.models.stg.statistics import TRIPHASIC, only_start, statistics
@@ -50,12 +52,13 @@ LAG = EDGE + 1  # samples at the end of a chunk in which a spike may yet be foun
 ROULETTE = np.uint32(0xFFFF0000)  # the numbers of the noise stream from here on decide
 
 # In samples: begin and end of the analysed trace, the gap between bursts, their shortest length.
-# dt in ms. checks: times of the roulette; survival: its p.
-Plan = namedtuple("Plan", "begin end gap threshold dt noisy proof checks survival")
+# dt in ms. checks: times of the roulette; survival: its p. energetic: whether energy is counted.
+Plan = namedtuple("Plan", "begin end gap threshold dt noisy proof checks survival energetic")
 # What a run works on; rows is the block's state read as int32.
 Machine = namedtuple("Machine", "block rows events table constants")
-# Filled by a run: statistics (n, 25), importance weights (n,) and steps done (n,).
-Results = namedtuple("Results", "x weights steps")
+# Filled by a run: statistics (n, 25), importance weights (n,), steps done (n,), and energy (n, 3),
+# the sum over all steps after the burn-in of each neuron's power (nW), in whole chunks.
+Results = namedtuple("Results", "x weights steps energy")
 
 
 @njit(**EXACT)
@@ -168,7 +171,7 @@ def run(conductances, seeds, machine, plan, results):
     """
     n = len(conductances)
     block, events = machine.block, machine.events
-    x, weights, steps = results
+    x, weights, steps, energy = results
     resident = np.full(WIDTH, IDLE)
     clock = np.zeros(WIDTH, np.int64)
     pairs = np.zeros(WIDTH, np.uint32)
@@ -184,7 +187,10 @@ def run(conductances, seeds, machine, plan, results):
             pairs[lane] = clock[lane] * 3 // 2
         if plan.noisy:
             draw_noise(block, machine.constants, pairs)
-        advance(block, machine.table, machine.constants)
+        if plan.energetic:
+            advance_with_energy(block, machine.table, machine.constants)
+        else:
+            advance(block, machine.table, machine.constants)
         detect(events, block.trace, clock, plan)
         keep_history(block.trace)
         for lane in range(WIDTH):
@@ -192,6 +198,9 @@ def run(conductances, seeds, machine, plan, results):
             i = resident[lane]
             if i == IDLE:
                 continue
+            if plan.energetic and plan.begin < clock[lane] <= plan.end:
+                for j in range(3):
+                    energy[i, j] += block.state[ENERGY + j * WIDTH + lane]
             over, weights[i] = gives_up(events, block, lane, clock[lane], plan, weights[i])
             if not over and clock[lane] >= plan.end:
                 finish(events, lane, plan.end, plan.threshold)

@@ -74,7 +74,9 @@ V_REST = S + 3 * WIDTH  # from here on: what rounding left out of V, Ca, m and h
 CA_REST = V_REST + 3 * WIDTH
 M_REST = CA_REST + 3 * WIDTH
 H_REST = M_REST + 24 * WIDTH
-STATE = H_REST + 12 * WIDTH
+SQUARED = H_REST + 12 * WIDTH  # sum of c E^2, for the energy
+ENERGY = SQUARED + 3 * WIDTH  # of the chunk so far
+STATE = ENERGY + 3 * WIDTH
 
 Constants = namedtuple("Constants", "nernst k_ca dt_per_c k_chol noise")
 Block = namedtuple("Block", "state noise trace key0 key1")
@@ -165,8 +167,11 @@ def transpose(a, b, c, d, e, f, g, h):
 
 
 @inline
-def conductances(state, table, i):
-    """Move the gates of eight simulations on; store what they conducted before (mS, uA)."""
+def conductances(state, table, i, energetic):
+    """Move the gates of eight simulations on; store what they conducted before (mS, uA).
+
+    ``energetic`` is a constant where this is inlined, and costs nothing where it is False.
+    """
     na, cat, cas, a, kca, kd, hyp, s = transpose(
         gate_step(state, table, i),
         gate_step(state, table, i + 1),
@@ -188,35 +193,43 @@ def conductances(state, table, i):
     store(state, TOTAL + i, ((c_na + c_k) + (c_h + leak)) + c_ca)
     store(state, DRIVEN + i, fma(c_na, E_NA, fma(c_k, E_K, fma(c_h, E_H, leak * E_LEAK))))
     store(state, S + i, s)
+    if energetic:
+        rest = fma(c_h, F(E_H * E_H), leak * F(E_LEAK * E_LEAK))
+        square = fma(c_na, F(E_NA * E_NA), fma(c_k, F(E_K * E_K), rest))
+        store(state, SQUARED + i, square)
 
 
 @inline
-def add_synapse(state, i, glut, chol):
+def add_synapse(state, i, glut, chol, energetic):
     """Add a neuron's synaptic conductances (mS) to its sums."""
     store(state, TOTAL + i, load_wide(state, TOTAL + i) + (glut + chol))
     driven = fma(glut, E_GLUT, fma(chol, E_CHOL, load_wide(state, DRIVEN + i)))
     store(state, DRIVEN + i, driven)
+    if energetic:
+        square = fma(chol, F(E_CHOL * E_CHOL), load_wide(state, SQUARED + i))
+        store(state, SQUARED + i, fma(glut, F(E_GLUT * E_GLUT), square))
 
 
 @inline
-def synapse_step(state, constants):
+def synapse_step(state, constants, energetic):
     """Add the synaptic conductances of all simulations, and move the cholinergic one on."""
     s0, s1 = load_wide(state, S), load_wide(state, S + WIDTH)
     s2, chol = load_wide(state, S + 2 * WIDTH), load_wide(state, CHOL)
     u = fast_exp((load_wide(state, VOLTAGE) - F(eq.V_THRESHOLD)) * F(1 / eq.DELTA))
     g = G_SYNAPSE
-    add_synapse(state, 0, load_wide(state, g + 4 * WIDTH) * s1, load_wide(state, CHOL) * F(0.0))
+    none = load_wide(state, CHOL) * F(0.0)
+    add_synapse(state, 0, load_wide(state, g + 4 * WIDTH) * s1, none, energetic)
     glut = fma(load_wide(state, g), s0, load_wide(state, g + 6 * WIDTH) * s2)
-    add_synapse(state, WIDTH, glut, load_wide(state, g + WIDTH) * chol)
+    add_synapse(state, WIDTH, glut, load_wide(state, g + WIDTH) * chol, energetic)
     glut = fma(load_wide(state, g + 2 * WIDTH), s0, load_wide(state, g + 5 * WIDTH) * s1)
-    add_synapse(state, 2 * WIDTH, glut, load_wide(state, g + 3 * WIDTH) * chol)
+    add_synapse(state, 2 * WIDTH, glut, load_wide(state, g + 3 * WIDTH) * chol, energetic)
     once = u + F(1.0)
     k = minimum(once * constants.k_chol, F(1.0))
     store(state, CHOL, fma(u / once - chol, k, chol))
 
 
 @inline
-def calcium_step(state, constants, i):
+def calcium_step(state, constants, i, energetic):
     """Add the calcium current of all simulations, and move their calcium on."""
     V, Ca = load_wide(state, VOLTAGE + i), load_wide(state, CALCIUM + i)
     c_ca = load_wide(state, C_CA + i)
@@ -227,6 +240,8 @@ def calcium_step(state, constants, i):
     Ca, rest = add(Ca, change)
     store(state, CA_REST + i, rest)
     store(state, DRIVEN + i, fma(c_ca, e_ca, load_wide(state, DRIVEN + i)))
+    if energetic:
+        store(state, SQUARED + i, fma(c_ca * e_ca, e_ca, load_wide(state, SQUARED + i)))
     store(state, CALCIUM + i, Ca)
     store(state, GATE + i, calcium_gate(Ca))
 
@@ -251,17 +266,28 @@ def voltage_step(state, constants, i, noise):
 
 
 @inline
-def step(block, table, constants, t, cells):
+def energy_step(state, i):
+    """Add the power of all currents, sum c (V - E)^2 (nW), to the energy of the chunk."""
+    V = load_wide(state, VOLTAGE + i)
+    driven, total = load_wide(state, DRIVEN + i), load_wide(state, TOTAL + i)
+    power = fma(fma(total, V, driven * F(-2.0)), V, load_wide(state, SQUARED + i))
+    store(state, ENERGY + i, load_wide(state, ENERGY + i) + power)
+
+
+@inline
+def step(block, table, constants, t, cells, energetic):
     """One time step; each loop is over work that is independent, which the processor overlaps."""
     state = block.state
     before = (HISTORY + t) * 3 * WIDTH
     for i in range(0, cells, LANES):
-        conductances(state, table, i)
-    synapse_step(state, constants)
+        conductances(state, table, i, energetic)
+    synapse_step(state, constants, energetic)
     for i in range(0, cells, WIDTH):
-        calcium_step(state, constants, i)
+        calcium_step(state, constants, i, energetic)
     for i in range(0, cells, WIDTH):
         store(block.trace, before + i, load_wide(state, VOLTAGE + i))
+        if energetic:
+            energy_step(state, i)
         voltage_step(state, constants, i, load_wide(block.noise, t * 3 * WIDTH + i))
 
 
@@ -281,4 +307,14 @@ def advance(block, table, constants):
     """One chunk of time steps; the trace holds the voltage before each."""
     cells = len(block.noise) // STEPS
     for t in range(STEPS):
-        step(block, table, constants, t, cells)
+        step(block, table, constants, t, cells, False)
+
+
+@njit(**EXACT)
+def advance_with_energy(block, table, constants):
+    """One chunk of time steps, with the sum over its steps of each neuron's power (nW)."""
+    cells = len(block.noise) // STEPS
+    for i in range(cells):
+        block.state[ENERGY + i] = 0
+    for t in range(STEPS):
+        step(block, table, constants, t, cells, True)

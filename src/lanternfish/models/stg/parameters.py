@@ -101,6 +101,11 @@ STATISTICS = {
         )
     ),
 }
+# uJ/cm2, of the analysed 10 s; Deistler, Macke & Gonçalves, PNAS 2022, 119:e2207632119
+ENERGIES = tuple(
+    Column(f"energy_{name}" if name else "energy", "uJ/cm2", rf"$E_\mathrm{{{name or 'all'}}}$")
+    for name in (*SHORT, "")
+)
 # ms; 40 in the pyloric package and in the extraction of the measured statistics, 50 in eLife
 BURST_THRESHOLD = {"pyloric": 40.0, "7_stg": 50.0}
 

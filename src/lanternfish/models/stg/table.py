@@ -32,27 +32,31 @@ _exp = np.vectorize(math.exp)  # the C library's: not a different one for every 
 _expm1 = np.vectorize(math.expm1)
 
 
-def gates(V, dt, temperature):
+def gates(V, dt, temperature, kinetics=eq):
     """The 24 tabulated quantities at voltages V (mV), float64, shape (24, len(V))."""
     k_m = [
         -_expm1(-dt * eq.q10(q, temperature) / tau)
-        for q, tau in zip(eq.Q10_TAU_M, eq.tau_m(V, _exp), strict=True)
+        for q, tau in zip(eq.Q10_TAU_M, kinetics.tau_m(V, _exp), strict=True)
     ]
-    k_h = [-_expm1(-dt * eq.q10(eq.Q10_TAU_H, temperature) / tau) for tau in eq.tau_h(V, _exp)]
+    speed_h = dt * eq.q10(eq.Q10_TAU_H, temperature)
+    k_h = [-_expm1(-speed_h / tau) for tau in kinetics.tau_h(V, _exp)]
     rate = eq.synapse_rate(V, eq.K_SYNAPSE["glut"], _exp) * eq.q10(eq.Q10_TAU_SYNAPSE, temperature)
     k_s = np.minimum(1.0, dt * rate)
-    return np.array([*eq.m_inf(V, _exp), eq.s_inf(V, _exp), *k_m, k_s, *eq.h_inf(V, _exp), *k_h])
+    m_inf, h_inf = kinetics.m_inf(V, _exp), kinetics.h_inf(V, _exp)
+    return np.array([*m_inf, eq.s_inf(V, _exp), *k_m, k_s, *h_inf, *k_h])
 
 
 @functools.lru_cache(maxsize=32)
-def table(dt, temperature):
+def table(dt, temperature, kinetics=eq):
     """The table as a flat float32 array whose rows start on 32-byte borders.
+
+    ``kinetics`` has the functions m_inf, tau_m, h_inf and tau_h of ``equations``.
 
     Slope and curvature are rounded to an eighth of the value's last bit: what the C library leaves
     open in the last bit of its exponentials then never shows.
     """
     nodes = np.arange(2 * ROWS + 1) / (2 * ROWS_PER_MV) + V_MIN
-    values = gates(nodes, dt, temperature)
+    values = gates(nodes, dt, temperature, kinetics)
     left, middle, right = values[:, :-2:2], values[:, 1::2], values[:, 2::2]
     curvature = 2 * (left + right) - 4 * middle
     slope = right - left - curvature

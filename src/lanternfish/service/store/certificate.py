@@ -171,7 +171,7 @@ class _Crate:
         files = list(sources) or [{"path": "analysis.txt", "text": text}]
         about = {"@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow"]}
         about |= {"name": analysis["name"], "version": analysis["version"]}
-        main = self._text(f"code/{files[0]['path']}", files[0]["text"], about)
+        main: Any = self._text(f"code/{files[0]['path']}", files[0]["text"], about)
         for each in files[1:]:
             self._text(f"code/{each['path']}", each["text"], {"name": each["path"]})
         main["programmingLanguage"] = self._entity(

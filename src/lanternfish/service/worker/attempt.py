@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy import exc
+from sqlalchemy import exc as sa_exc
 
 from lanternfish.service import store as ledger
 from lanternfish.service.analyses import Manifest, UnknownAnalysisError, find_manifest
@@ -135,7 +135,7 @@ class Attempt:
             outputs = [(each["path"], each["kind"]) for each in manifest.outputs]
             try:
                 relay.publish([keep(self.store, output, str(data.get("path")), outputs)])
-            except (OSError, ValueError, exc.SQLAlchemyError, LeaseLostError) as error:
+            except (OSError, ValueError, sa_exc.SQLAlchemyError, LeaseLostError) as error:
                 relay.say(f"A picture could not be shown: {error}")
             return
         relay.event(kind, data)
@@ -193,7 +193,7 @@ class Attempt:
             step()
         except LeaseLostError:
             self._lost = True
-        except exc.SQLAlchemyError:
+        except sa_exc.SQLAlchemyError:
             if time.monotonic() - self._heard > self.worker.lease:
                 self._lost = True  # another may have taken over: end, before both write
             time.sleep(0.2)
@@ -205,7 +205,7 @@ class Attempt:
                 return
             except LeaseLostError:
                 self._lost = True
-            except exc.SQLAlchemyError:
+            except sa_exc.SQLAlchemyError:
                 time.sleep(0.5)  # results are there: wait until the database is
 
     def _outcome(

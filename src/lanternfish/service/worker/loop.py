@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy import exc
+from sqlalchemy import exc as sa_exc
 
 from lanternfish import __version__
 from lanternfish.service import store as ledger
@@ -75,13 +75,13 @@ def work(store: Store, worker: Worker, stop: threading.Event | None = None) -> i
             LOG.warning("%s", error)
             ended = None
             continue
-        except (exc.DataError, exc.IntegrityError) as error:
+        except (sa_exc.DataError, sa_exc.IntegrityError) as error:
             if ended is None:
                 raise
             reason = f"Its results could not be recorded: {str(error.orig).splitlines()[0]}"
             ended = (ended[0], ended[1], Outcome("failed", reason))
             continue
-        except exc.SQLAlchemyError as error:
+        except sa_exc.SQLAlchemyError as error:
             LOG.warning("The database is away: %s", str(error).splitlines()[0])
             time.sleep(1.0)
             continue
@@ -96,7 +96,7 @@ def work(store: Store, worker: Worker, stop: threading.Event | None = None) -> i
         done += 1
         outcome = Attempt(store, job, worker).run()
         ended = None if outcome is None else (job.id, job.token, outcome)
-    with contextlib.suppress(exc.SQLAlchemyError):
+    with contextlib.suppress(sa_exc.SQLAlchemyError):
         _note(store, worker, stopped=True)
     return done
 
