@@ -233,7 +233,7 @@ class _Crate:
         about = {**about, "contentSize": str(source.stat().st_size)}
         return self.crate.add_file(source, path, properties=about)
 
-    def _text(self, path: str, text: str, about: dict) -> Any:
+    def _text(self, path: str, text: str, about: dict):
         place = self.folder / hashlib.sha256(path.encode()).hexdigest()
         place.write_text(text, encoding="utf-8")
         return self._file(path, place, about)

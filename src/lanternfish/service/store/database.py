@@ -16,13 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import sqlalchemy as sa
-<<<<<<< HEAD
-from sqlalchemy import Connection, Engine, event, exc
-=======
 from sqlalchemy import Connection, Engine
 from sqlalchemy import event as sa_event
 from sqlalchemy import exc as sa_exc
->>>>>>> main
 
 from lanternfish.service.store.blobs import Blobs, open_blobs
 from lanternfish.service.store.disks import refuse_network
@@ -116,11 +112,7 @@ def open(  # the room's verb: store.open(url, folder)
     store = Store(url, folder, engine, open_blobs(blobs, folder), clock)
     try:
         check_version(engine, url) if not upgrade else bring_up(engine)
-<<<<<<< HEAD
-    except exc.OperationalError as error:
-=======
     except sa_exc.OperationalError as error:
->>>>>>> main
         reason = str(error.orig).strip().splitlines()[0]
         engine.dispose()
         raise StoreError(f"Expected a database at {_public(url)}; got: {reason}.") from error
@@ -162,11 +154,7 @@ def _sqlite(url: sa.URL) -> Engine:
         max_overflow=20,
     )
 
-<<<<<<< HEAD
-    @event.listens_for(engine, "connect")
-=======
     @sa_event.listens_for(engine, "connect")
->>>>>>> main
     def prepare(raw, _record) -> None:
         raw.isolation_level = None  # SQLAlchemy says BEGIN, not the driver
         for pragma in (
@@ -178,11 +166,7 @@ def _sqlite(url: sa.URL) -> Engine:
         ):
             raw.execute(f"PRAGMA {pragma}")
 
-<<<<<<< HEAD
-    @event.listens_for(engine, "begin")
-=======
     @sa_event.listens_for(engine, "begin")
->>>>>>> main
     def begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get("lanternfish_write")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
