@@ -139,16 +139,21 @@ def _page(study: Study, epi: Run, npe: Run, found: Beside, trials: int, pictures
         *table, "",
         f"Overlap, the integral of the smaller density: {found.overlap}.", "",
         f"- EPI: {epi.checks['convergence']['sentence']} {epi.checks['entropy']['sentence']}",
-        f"- SNPE: {npe.method['simulations']:,} simulations in {npe.method['rounds']} rounds, "
+        f"- SNPE: {npe.method['simulations']:,} simulations in {_rounds(npe)}, "
         "with the property's mean as the measurement and its standard deviation as the "
         "measurement's error.", "",
         "EPI makes the statistics' standard deviation the wanted one. SNPE weighs each parameter "
-        "set by how near it comes, exp(-u²/2), and leaves their standard deviation to where the "
-        "prior has mass: narrower than wanted, where many parameters come near.",
+        "set by how near it comes, exp(-u²/2), and leaves their mean and standard deviation to "
+        "where the prior has mass.",
     ]  # fmt: skip
     for path, title in pictures:
         lines += ["", f"![{title}]({path})"]
     return "\n".join(lines) + "\n"
+
+
+def _rounds(run: Run) -> str:
+    rounds = run.method["rounds"]
+    return "one round" if rounds == 1 else f"{rounds} rounds"
 
 
 def _seconds(run: Run) -> float | None:

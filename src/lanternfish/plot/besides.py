@@ -12,7 +12,7 @@ from lanternfish.plot import densities, style
 from lanternfish.plot.scales import Scale
 
 _LOOKS = ((style.BLUE, "-"), (style.ORANGE, "--"))
-_TAIL = 0.002
+_TAIL = 0.01
 _WIDE = 3.0  # of the property's standard deviation, that are always shown
 
 
