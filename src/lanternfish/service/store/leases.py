@@ -6,6 +6,7 @@ the same transaction. Only the holder of the current fencing token may move a li
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 
 import sqlalchemy as sa
@@ -95,7 +96,8 @@ def turn(
         journal = Journal(tx, now)
         if ended is not None:
             _end(journal, *ended)
-        _expire(journal)
+        if ended is None or _time_to_look(store):
+            _expire(journal)
         if not store.is_sqlite:
             tx.execute(sql.IN_ORDER)
         row = tx.execute(sql.next_job(analyses), {"now": now}).first()
@@ -251,6 +253,18 @@ def force_fail(store: Store, job: str, reason: str, who: str) -> State:
         journal.state(row.group_id, job, data)
         journal.write()
     return fate.state
+
+
+_LOOKED: dict[str, float] = {}
+
+
+def _time_to_look(store: Store) -> bool:
+    """Whether a busy worker should look for leases that ran out: once a second is enough."""
+    now = time.monotonic()
+    if now - _LOOKED.get(store.url, 0.0) < 1.0:
+        return False
+    _LOOKED[store.url] = now
+    return True
 
 
 def _lock(tx: Connection, job: str, token: int) -> sa.Row:

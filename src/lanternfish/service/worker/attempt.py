@@ -160,8 +160,9 @@ class Attempt:
                 self._limits(child, began)
             if self._lost or self._cancelling or self._stopped:
                 child.stop()
-        if not self._lost:
-            self._patiently(lambda: relay.flush(now=True))
+        if about:  # it ended before it was asked after
+            self._patiently(lambda: self._beat(child, about))
+        self._patiently(lambda: relay.flush(now=True))
 
     def _beat(self, child: Child, about: dict) -> None:
         state = ledger.heartbeat(
