@@ -7,6 +7,7 @@ import pytest
 
 import lanternfish as lf
 from lanternfish.core import Folder
+from lanternfish.inference import npe
 from lanternfish.inference.truncation import TruncatedPrior
 
 QUICK = lf.inference.Training(epochs=20)
@@ -83,6 +84,14 @@ def edge(theta, key):
 def edge_model():
     prior = lf.Prior(a=lf.Uniform(0, 1), b=lf.LogUniform(0.1, 10))
     return lf.Model(prior, lf.JaxSimulator(edge, outputs=("x", "y")), name="edge")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cut():
+    """Rounds cut the prior, however wide the first posterior is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(npe, "_WIDE", 1.0)
+        yield
 
 
 @pytest.fixture(scope="module")
