@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -50,7 +51,14 @@ def test_a_manifest_is_what_a_form_needs_and_a_broken_analysis_hides_no_other():
     for name in OURS:
         assert known[name].error == ""
         assert known[name].package["name"] == "lanternfish"
-    assert "jax" not in sys.modules or "lanternfish.analyses" not in sys.modules
+
+
+def test_the_list_of_analyses_imports_no_science():
+    code = (
+        "import sys; from lanternfish.service.analyses import catalogue; "
+        "assert catalogue(refresh=True); assert 'jax' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_settings_are_compared_with_the_schema_at_once():
