@@ -1,6 +1,7 @@
-"""The LN temporal filter: how far NPE's defaults are from the true posterior of ten parameters.
+"""The LN temporal filter: how far NPE and NLE are from the true posterior of ten parameters.
 
     python benchmarks/ln_filter.py [--simulations 10000] [--seeds 0 1 2] [--classifier PYTHON]
+    python benchmarks/ln_filter.py --method NLE --rounds 4
 
 The model is ``lanternfish.models.ln_filter``. Its true posterior was sampled by Polya-Gamma data
 augmentation, ``glm/ln_reference_posterior.npz`` under ``$LANTERNFISH_DATA``.
@@ -29,6 +30,7 @@ import lanternfish as lf
 from lanternfish.diagnostics.c2st import c2st
 
 FOLDS = 5
+MANY = 50_000  # samples that moments are taken from
 
 
 def reference(folder: Path) -> dict[str, np.ndarray]:
@@ -37,8 +39,8 @@ def reference(folder: Path) -> dict[str, np.ndarray]:
         return {name: stored[name] for name in ("X", "x", "samples", "mean", "cov")}
 
 
-def posterior(method: lf.NPE, seed: int) -> lf.Posterior:
-    """What NPE learns of it."""
+def posterior(method: lf.NPE | lf.NLE, seed: int) -> lf.Posterior:
+    """What a method learns of it."""
     cell = lf.models.ln_filter()
     return lf.infer(cell, cell.targets["cell"], method, seed=seed, progress=False).posterior
 
@@ -93,6 +95,8 @@ def _c2st_by_perceptron(python: str, first: np.ndarray, second: np.ndarray) -> f
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--simulations", type=int, default=10_000)
+    parser.add_argument("--method", choices=("NPE", "NLE"), default="NPE")
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--classifier", help="a Python with scikit-learn")
     given = parser.parse_args()
@@ -102,12 +106,13 @@ def main() -> None:
     print(f"{'seed':>4}{'CPU s':>8}{'moments':>9}{'ours':>8}{'mean':>8}{'cov':>8}  perceptron")
     before = 0.0
     for seed in given.seeds:
-        found = posterior(lf.NPE(given.simulations), seed)
+        method = getattr(lf, given.method)(given.simulations, rounds=given.rounds)
+        found = posterior(method, seed)
         drawn = found.sample(len(truth["samples"]), seed=seed).array
         cpu, before = time.process_time() - before, time.process_time()
         text = f"{seed:4}{cpu:8.0f}{c2st_by_moments(truth['samples'], drawn):9.3f}"
         text += f"{c2st(truth['samples'], drawn).value:8.3f}"
-        many = found.sample(100_000, seed=seed).array
+        many = found.sample(MANY, seed=seed).array
         text += "".join(f"{off:8.3f}" for off in moments_off(truth, many))
         if given.classifier:
             text += f"{_c2st_by_perceptron(given.classifier, truth['samples'], drawn):12.3f}"
