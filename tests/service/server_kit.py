@@ -97,6 +97,7 @@ def serving(folder: Path, **options):
         yield running
     finally:
         app.state.platform.hub.close()
+        app.state.platform.growing.stop()
         server.should_exit = True
         thread.join(20)
         store.close()

@@ -1,11 +1,14 @@
 """Uploads: another's tus client, cuts, two tabs, lies, hostile names, sparse files, quotas."""
 
 import base64
+import contextlib
 import hashlib
 import io
 import os
 import random
+import shutil
 import socket
+import subprocess
 import time
 
 import httpx
@@ -118,6 +121,63 @@ def _cut(server, place, offset, part, promised):
     )
     with socket.create_connection((host, int(port))) as line:
         line.sendall(head.encode() + part)
+
+
+def test_great_bodies_are_checked_like_small_ones(client, server):
+    """They are received by a thread, past the event loop."""
+    data = random.Random(3).randbytes(3_000_000) + bytes(2_000_000)
+    right = "sha256 " + base64.b64encode(hashlib.sha256(data).digest()).decode()
+    place = begin(client, len(data)).headers["Location"]
+    wrong = patch(client, place, 0, data[::-1], **{"Upload-Checksum": right})
+    assert wrong.status_code == 460
+    assert client.head(place).headers["Upload-Offset"] == "0"
+    kept = patch(client, place, 0, data, **{"Upload-Checksum": right})
+    assert kept.status_code == 204
+    assert kept.headers["Connection"] == "close"  # taken from the event loop
+    assert content_of(client, client.get(place).json()["dataset"]) == data
+    place = begin(client, len(data) - 1).headers["Location"]
+    assert patch(client, place, 0, data).status_code == 400
+    assert client.head(place).headers["Upload-Offset"] == "0"
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_curl_that_waits_to_be_told_to_go_on(client, server, tmp_path):
+    data = random.Random(4).randbytes(2_500_000)
+    (tmp_path / "data").write_bytes(data)
+    place = begin(client, len(data)).headers["Location"]
+    head = {"Tus-Resumable": "1.0.0", "Content-Type": OFFSET, "Upload-Offset": "0"}
+    head |= {"Authorization": f"Bearer {server.tokens['mara']}", "Expect": "100-continue"}
+    words = [word for name, value in head.items() for word in ("-H", f"{name}: {value}")]
+    command = ["curl", "-sS", "-X", "PATCH", *words, "--data-binary", f"@{tmp_path / 'data'}"]
+    told = subprocess.run(
+        [*command, "-w", "%{http_code}", server.url + place], capture_output=True, text=True
+    )
+    assert told.stdout == "204", told
+    assert content_of(client, client.get(place).json()["dataset"]) == data
+
+
+def test_a_server_that_stops_keeps_what_has_come(tmp_path):
+    data = random.Random(5).randbytes(4_000_000)
+    with serving(tmp_path) as first:
+        user = first.user("mara")
+        st.create_group(first.store, "lab", owner=user)
+        with first.client("mara") as client:
+            place = begin(client, len(data)).headers["Location"]
+        host, port = first.url.removeprefix("http://").split(":")
+        line = socket.create_connection((host, int(port)))
+        head = (
+            f"PATCH {place} HTTP/1.1\r\nHost: {host}:{port}\r\nTus-Resumable: 1.0.0\r\n"
+            f"Authorization: Bearer {first.tokens['mara']}\r\nContent-Type: {OFFSET}\r\n"
+            f"Upload-Offset: 0\r\nContent-Length: {len(data)}\r\n\r\n"
+        )
+        line.sendall(head.encode() + data[:2_000_000])
+        until = time.monotonic() + 10
+        while not first.platform.growing.sources and time.monotonic() < until:
+            time.sleep(0.01)
+        time.sleep(0.3)  # what was sent has come
+    line.close()
+    with contextlib.closing(st.open(None, tmp_path)) as store:
+        assert st.find_upload(store, place.rsplit("/", 1)[-1]).offset == 2_000_000
 
 
 def test_two_tabs_do_not_mix(client):
