@@ -196,6 +196,8 @@ class Catalogue:
             row = st.find_dataset(self.store, dataset)
             if row is None:
                 continue
+            if row.location is not None and places.is_bucket(row.location):
+                continue
             if row.location is not None:
                 paths[name] = Path(row.location)
                 continue

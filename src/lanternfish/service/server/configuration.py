@@ -30,6 +30,8 @@ class Configuration:
         upload_days: days that an unfinished upload is kept.
         session_days: days that somebody stays signed in.
         local_data: folders of this machine whose files may be used in place, without an upload.
+        buckets: prefixes, as "s3://lab-data/recordings", whose objects may be; a personal server
+            takes any object that its owner's credentials reach.
         names: other host names that requests may carry, as that of a health check.
         sign_in_tries: failures within `sign_in_minutes` after which sign-in waits.
     """
@@ -47,6 +49,7 @@ class Configuration:
     upload_days: float = 7.0
     session_days: float = 30.0
     local_data: tuple[Path, ...] = ()
+    buckets: tuple[str, ...] = ()
     sign_in_tries: int = 10
     sign_in_minutes: float = 15.0
     names: tuple[str, ...] = ()
