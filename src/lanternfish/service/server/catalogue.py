@@ -25,6 +25,7 @@ from lanternfish.service import store as st
 from lanternfish.service.analyses.headers import contradiction
 from lanternfish.service.jobs import cost
 from lanternfish.service.server import forms
+from lanternfish.service.store import places
 from lanternfish.service.store.identity import fingerprint
 
 KEPT = "catalogue.json"
