@@ -1,4 +1,4 @@
-"""Signing in with OpenID Connect, against a small real provider on loopback; and its hostile kin."""
+"""Signing in with OpenID Connect: a small real provider on loopback, and its hostile kin."""
 
 import base64
 import hashlib

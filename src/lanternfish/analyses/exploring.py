@@ -5,7 +5,7 @@
 | key | content |
 |---|---|
 | `samples` | by number of the line of `samples.csv`: what the model does there |
-| `walks` | paths between two samples along which the density stays high, stiffest first directions |
+| `walks` | paths between two samples on which the density stays high; directions |
 | `notes` | sentences on what could not be computed |
 
 A point is {"theta", "x", "sd", "valid", "trace"}: parameters; mean and standard deviation of each
@@ -157,9 +157,7 @@ class Explorer:
         time, values = thinned(np.asarray(found.time), np.asarray(found.values, np.float64))
         self.told |= {"time": [float(f"{t:.6g}") for t in time], "time_unit": found.time_unit}
         self.told |= {"unit": found.unit, "channels": list(found.channels)}
-        return [
-            [[_number(v, 5) for v in channel] for channel in one] for one in values
-        ]
+        return [[[_number(v, 5) for v in channel] for channel in one] for one in values]
 
 
 def prepare(job, model: Model, posterior: Posterior, samples: Table, file: Path) -> None:

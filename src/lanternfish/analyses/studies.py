@@ -74,7 +74,9 @@ class StudySettings(BaseModel):
 
     model_config = ConfigDict(protected_namespaces=(), extra="forbid")
 
-    model: ModelChoice = Field("stg", title="Model", description="A model of the zoo, or of your file.")
+    model: ModelChoice = Field(
+        "stg", title="Model", description="A model of the zoo, or of your file."
+    )
     attribute: str = Field(
         "model",
         title="Name in the file",

@@ -200,7 +200,8 @@ class Catalogue:
             if row.location is not None and places.is_bucket(row.location):
                 continue
             if row.location is not None:
-                paths[name] = Path(row.location)
+                if os.path.realpath(row.location) == row.location:  # no link since
+                    paths[name] = Path(row.location)
                 continue
             inside = folder / name
             inside.mkdir()

@@ -151,8 +151,15 @@ def go_on(
 ) -> views.JobSeen:
     """Start an analysis of a job's results; settings and inputs of the same name are the job's."""
     store, row = platform_of(request).store, request.state.job
-    made = follow(request, row, wanted.analysis, wanted.results, wanted.settings, wanted.title,
-                  idempotency_key)
+    made = follow(
+        request,
+        row,
+        wanted.analysis,
+        wanted.results,
+        wanted.settings,
+        wanted.title,
+        idempotency_key,
+    )
     return views.job(store, made)
 
 

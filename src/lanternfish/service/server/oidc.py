@@ -25,8 +25,19 @@ import httpx
 from lanternfish.service.server.configuration import Provider
 from lanternfish.service.store.identity import new_secret
 
-ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512",
-              "EdDSA", "Ed25519"]  # signatures with a provider's private key, and no others
+ALGORITHMS = [
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+    "EdDSA",
+    "Ed25519",
+]  # signatures with a provider's private key, and no others
 SCOPE = "openid profile email"
 SECONDS = 600  # in which the provider's page must be answered
 LEEWAY = 60  # seconds that clocks may differ
@@ -62,7 +73,9 @@ class Asked:
                 raise ValueError
             begun = float(made.begun)
         except (ValueError, TypeError):
-            raise SignInRefused("This sign-in was not begun in this browser; begin again.") from None
+            raise SignInRefused(
+                "This sign-in was not begun in this browser; begin again."
+            ) from None
         if not 0 <= time.time() - begun <= SECONDS:
             raise SignInRefused("This sign-in took too long; begin again.")
         return made

@@ -68,13 +68,9 @@ def back(request: Request) -> Response:
     else:
         made = signed_in(request, user, asked.next)
         if group:
-            st.record(
-                platform.store, "join", user=user, group=group, address=address(request)
-            )
+            st.record(platform.store, "join", user=user, group=group, address=address(request))
             shows(made, group)
-    made.delete_cookie(
-        _cookie(configuration), path="/", secure=configuration.secure, httponly=True
-    )
+    made.delete_cookie(_cookie(configuration), path="/", secure=configuration.secure, httponly=True)
     return made
 
 
@@ -110,7 +106,9 @@ def _linked(platform: Platform, person: Person):
     not the provider's end here.
     """
     store = platform.store
-    same = [u for u in st.list_users(store) if (u.email or "").casefold() == person.email.casefold()]
+    same = [
+        u for u in st.list_users(store) if (u.email or "").casefold() == person.email.casefold()
+    ]
     if not same or same[0].disabled:
         return same[0] if same else None
     if same[0].issuer:

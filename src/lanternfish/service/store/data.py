@@ -166,9 +166,7 @@ def note_content(store: Store, job: str, name: str, sha256: str, size: int) -> s
             return None
         before = tx.execute(sa.select(d.sha256).where(d.id == dataset)).scalar()
         if not before:
-            tx.execute(
-                t.datasets.update().where(d.id == dataset).values(sha256=sha256, size=size)
-            )
+            tx.execute(t.datasets.update().where(d.id == dataset).values(sha256=sha256, size=size))
     return before if before and before != sha256 else None
 
 

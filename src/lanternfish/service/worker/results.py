@@ -89,9 +89,7 @@ def _there(each: sa.Row) -> Path:
     return path
 
 
-def _fetch(
-    store: Store, each: sa.Row, place: Path, read: Read, tick: Callable[[], None]
-) -> None:
+def _fetch(store: Store, each: sa.Row, place: Path, read: Read, tick: Callable[[], None]) -> None:
     if each.location:
         try:
             read(each.name, *places.copy(each.location, place, tick))
