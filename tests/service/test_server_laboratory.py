@@ -12,7 +12,7 @@ import time
 import httpx
 import psutil
 import pytest
-from server_kit import SOURCE, TOYS, ended, free_port
+from server_kit import SOURCE, TOYS, ended, events, free_port
 
 from lanternfish.service import store as st
 
@@ -60,6 +60,11 @@ def laboratory(database, bucket, tmp_path):
     store.close()
 
 
+def counted(found):
+    """What the job has counted, as its stream tells it."""
+    return [data["data"]["value"] for name, data, _ in found if name == "metric"]
+
+
 def until(look, *, seconds=PATIENCE):
     end = time.monotonic() + seconds
     while not (found := look()):
@@ -72,7 +77,7 @@ def until(look, *, seconds=PATIENCE):
 def test_a_whole_job_on_postgresql_and_s3_over_restarts(laboratory, tmp_path):
     file, store, token = laboratory
     headers = {"Authorization": f"Bearer {token}"}
-    data = os.urandom(1_500_000).replace(b"\n", b" ") + b"\n" * 5
+    data = b"".join(b"%d\n" % i for i in range(250_000))
     tus = {"Tus-Resumable": "1.0.0", "Content-Type": "application/offset+octet-stream"}
 
     with served(file) as (url, _), httpx.Client(base_url=url, headers=headers) as client:
@@ -94,18 +99,20 @@ def test_a_whole_job_on_postgresql_and_s3_over_restarts(laboratory, tmp_path):
         answer = client.post("/api/v1/jobs", json=wanted | {"inputs": [{"lines": dataset}]})
         assert answer.status_code == 201, answer.text
         job = answer.json()[0]["id"]
-        until(lambda: client.get(f"/api/v1/jobs/{job}").json()["progress"])
-        server.kill()  # while its worker works
+        seen = events(client, job, stop=lambda found: len(counted(found)) == 5)
+        server.kill()  # while its worker works, in the middle of the stream
+        server.wait()
 
     with (
         served(file) as (url, _),
         httpx.Client(base_url=url, headers=headers, timeout=60) as client,
     ):
+        rest = events(client, job, seen[-1][2])
+        assert counted(seen + rest) == list(range(1, 41))  # no gap, no repeat
         seen = ended(client, job, PATIENCE)
         assert (seen["state"], seen["attempts"]) == ("succeeded", 1)  # the worker went on
-        lines = data.decode("latin-1").splitlines()
         result = client.get(f"/api/v1/jobs/{job}/files/count.csv").text
-        assert result == f"numbers,lines,sum\n40,{len(lines)},823\n"
+        assert result == "numbers,lines,sum\n40,250000,823\n"
         told = client.get(f"/api/v1/jobs/{job}/certificate").json()
         assert told["inputs"][0]["sha256"] == hashlib.sha256(data).hexdigest()
         sha256 = hashlib.sha256(result.encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -13,11 +14,12 @@ import time
 
 import httpx
 import pytest
-from server_kit import serving, upload
+from server_kit import PASSWORD, serving, upload
 from tusclient import client as tus
 
 from lanternfish.service import store as st
 from lanternfish.service.server import tus as protocol
+from lanternfish.service.server.growing import Growing
 
 OFFSET = "application/offset+octet-stream"
 
@@ -107,8 +109,7 @@ def test_random_cuts_lose_only_what_was_not_confirmed(server, client):
             confirmed = int(client.head(place).headers["Upload-Offset"])
             assert patch(client, place, confirmed, data[confirmed:]).status_code == 204
     assert cuts >= 5
-    dataset = client.get(place).json()["dataset"]
-    assert content_of(client, dataset) == data
+    assert content_of(client, dataset_of(client, place)) == data
 
 
 def _cut(server, place, offset, part, promised):
@@ -329,6 +330,41 @@ def test_a_full_quota_stops_uploads_and_nothing_else(client, server):
         assert client.delete(f"/api/v1/datasets/{dataset}").status_code == 204
     finally:
         st.change_group(server.store, server.group, storage_quota=None)
+
+
+@pytest.mark.parametrize("size", [5_000, 3_000_000])  # by the event loop; by a thread
+def test_a_full_disk_stops_uploads_and_nothing_else(client, server, monkeypatch, size):
+    data = random.Random(6).randbytes(size)
+    place = begin(client, size).headers["Location"]
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Growing, "_put", full)
+        try:
+            refused = patch(client, place, 0, data)
+            assert refused.status_code == 507
+            assert "disk is full" in refused.json()["detail"]
+        except httpx.TransportError:
+            assert size > 1_000_000  # it was told while it still sent
+        signed = httpx.post(f"{server.url}/sign-in", data={"name": "mara", "password": PASSWORD})
+        assert signed.status_code == 303
+        assert client.get("/api/v1/datasets").status_code == 200
+        other = begin(client, 10).headers["Location"]
+        assert client.delete(other).status_code == 204
+        assert client.head(place).headers["Upload-Offset"] == "0"
+    assert patch(client, place, 0, data).status_code == 204  # there is room again
+    assert content_of(client, dataset_of(client, place)) == data
+
+
+def dataset_of(client, place):
+    """Id of the data set, once the upload has become one; a moment on a slow disk."""
+    until = time.monotonic() + 30
+    while not (found := client.get(place).json()["dataset"]):
+        assert time.monotonic() < until, client.get(place).json()
+        time.sleep(0.05)
+    return found
 
 
 def test_sparse_data_stay_sparse_and_hash_right(client, server):
