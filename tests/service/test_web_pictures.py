@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 import pytest
-from server_kit import command_line_server
+from server_kit import SOURCE, command_line_server
 from test_web_journey import ARGUMENTS, CHROMIUM, WIDE, accessible, ended, wait_for_analyses
 
 pytestmark = [
@@ -20,9 +20,13 @@ PATIENCE = 600_000  # ms: a study trains and simulates
 
 
 @pytest.fixture
-def page(tmp_path):
-    """A page of a personal server, signed in."""
+def page(tmp_path, monkeypatch):
+    """A page of a personal server, signed in; without the analyses of these tests."""
     from playwright.sync_api import sync_playwright
+
+    monkeypatch.setenv("LOGNAME", "ada")
+    monkeypatch.setattr("server_kit.TOYS", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", SOURCE)
 
     with command_line_server(tmp_path / "data") as (link, _), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
@@ -46,7 +50,9 @@ def picture(page, tmp_path):
         page.wait_for_load_state("networkidle") if selector is None else None
         page.wait_for_timeout(500)  # drawings settle
         if selector:
-            page.locator(selector).scroll_into_view_if_needed()
+            page.evaluate(
+                "s => document.querySelector(s).scrollIntoView({block: 'center'})", selector
+            )
         page.screenshot(path=folder / f"platform_{name}.png")
 
     return take
@@ -58,7 +64,7 @@ def test_from_a_demo_to_a_walk_through_its_posterior(page, picture):
     picture("analyses")
     page.goto(f"{base}/analyses/npe/new")
     page.wait_for_selector("#setting-simulations")
-    picture("form")
+    picture("form", "#setting-simulations")
     page.goto(f"{base}/analyses/npe")
     page.click("text=Try the demo")
     page.wait_for_url("**/jobs/*")

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lanternfish import __version__
 from lanternfish.analyses import exploring
-from lanternfish.analyses.studies import FILE, MODEL_FILE, RECORDING, ModelChoice
-from lanternfish.service.analyses import Analysis, Input, Job, Output, Problem
+from lanternfish.analyses.studies import FILE, HERE, MODEL_FILE, RECORDING, ModelChoice
+from lanternfish.service.analyses import Analysis, Demo, Input, Job, Output, Problem
 
 if TYPE_CHECKING:
     from lanternfish.core import Model
@@ -192,6 +192,14 @@ analysis = Analysis(
     ),
     run=run,
     validate=validate,
+    demo=Demo(  # of the demo of `npe`, with density = "mixture" and seed = 1
+        {"what": "directions", "model": FILE},
+        {
+            "posterior": HERE / "demo" / "posterior.zip",
+            "model": HERE / "demo" / "gaussian.py",
+        },
+        "Directions of two parameters of a neuron's firing",
+    ),
     cpu_seconds=1_800.0,
     arbitrary_code=True,
 )
