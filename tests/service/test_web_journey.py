@@ -106,7 +106,8 @@ def accessible(page):
         for (const e of document.querySelectorAll("input:not([type=hidden]), select, textarea"))
             if (!e.hidden && !named(e)) wrong.push("no label: " + e.outerHTML.slice(0, 90));
         for (const e of document.querySelectorAll("button, a"))
-            if (!e.textContent.trim() && !named(e) && !e.querySelector("img[alt]:not([alt=''])")) wrong.push("no name: " + e.outerHTML);
+            if (!e.textContent.trim() && !named(e) && !e.querySelector("img[alt]:not([alt=''])"))
+                wrong.push("no name: " + e.outerHTML);
         for (const e of document.querySelectorAll("img"))
             if (e.getAttribute("alt") === null) wrong.push("no alt: " + e.src);
         if (document.querySelectorAll("h1").length !== 1) wrong.push("not one h1");
