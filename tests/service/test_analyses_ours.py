@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import re
@@ -106,13 +105,14 @@ def _what_the_explorer_shows(db, job, first):
         middle = np.interp(0, walk["at"], walk["log_density"])
         assert middle >= max(walk["log_density"]) - 0.2
 
-    followed = _follow(db, job, path["points"][0]["theta"], path["points"][7]["theta"])
-    again = _explored(db, followed)
-    assert [walk["title"] for walk in again["walks"]] == ["There and back"]
+    followed = _follow(db, job, path["points"][7]["theta"])
+    again = _explored(db, followed)["samples"]
+    assert list(again) == ["99"]
+    assert again["99"]["theta"] == path["points"][7]["theta"]
     with db.blobs.open(store.find_artifact(db, followed, "walk.csv").sha256) as file:
-        rows = list(csv.reader(io.TextIOWrapper(file)))
+        rows = list(csv.reader(file.read().decode().splitlines()))
     assert rows[0][:5] == ["of", "at", "log density", "gain", "drive"]
-    assert len(rows) == 1 + exploring.POINTS
+    assert [rows[1][0], float(rows[1][3])] == ["sample 100", again["99"]["theta"][0]]
 
 
 def _explored(db, job):
@@ -120,7 +120,7 @@ def _explored(db, job):
         return json.load(file)
 
 
-def _follow(db, job, start, end):
+def _follow(db, job, start):
     """A job of the analysis `explore`, which goes on from this one's posterior."""
     zipped = store.find_artifact(db, job.id, "posterior.zip")
     data = store.add_dataset(
@@ -130,9 +130,8 @@ def _follow(db, job, start, end):
     inputs += [
         Input(i.name, i.dataset_id) for i in store.inputs_of(db, job.id) if i.name == "model"
     ]
-    settings = {"what": "path", "model": "of my file", "title": "There and back"}
-    for name, theta in (("start", start), ("end", end)):
-        settings[name] = dict(zip(("gain", "drive"), theta, strict=True))
+    settings = {"what": "sample", "model": "of my file", "sample": 99}
+    settings["start"] = dict(zip(("gain", "drive"), start, strict=True))
     found = find_manifest("explore")
     asked = Submission(
         job.group_id,
