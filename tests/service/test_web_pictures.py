@@ -64,7 +64,7 @@ def test_from_a_demo_to_a_walk_through_its_posterior(page, picture):
     picture("analyses")
     page.goto(f"{base}/analyses/npe/new")
     page.wait_for_selector("#setting-simulations")
-    picture("form", "#setting-simulations")
+    picture("form", "#setting-model")
     page.goto(f"{base}/analyses/npe")
     page.click("text=Try the demo")
     page.wait_for_url("**/jobs/*")
@@ -84,7 +84,9 @@ def test_from_a_demo_to_a_walk_through_its_posterior(page, picture):
     for _ in range(7):
         page.keyboard.press("ArrowRight")
     assert "prior standard deviations from its start" in page.inner_text("[data-values]")
+    page.set_viewport_size({"width": 1280, "height": 1180})
     picture("explore", "h1")
+    page.set_viewport_size(WIDE)
     page.select_option("[data-walks]", index=1)
     page.select_option("[data-quantity]", index=1)
     page.focus("[data-place]")

@@ -77,7 +77,9 @@ class Explorer {
   slider() {
     const slider = this.page.querySelector("[data-point]");
     slider.max = this.rows.length - 1;
-    slider.addEventListener("input", () => this.choose(Number(slider.value)));
+    for (const kind of ["input", "focus"]) {
+      slider.addEventListener(kind, () => this.choose(Number(slider.value))); // back from a walk, too
+    }
   }
 
   async draw() {

@@ -82,7 +82,7 @@ export class Walks {
     const point = walk.points[index];
     const far = Number(walk.at[index].toPrecision(3));
     const unit = walk.kind === "path" ? "prior standard deviations from its start" : "lengths from the mode";
-    this.explorer.show(point.theta, [walk.title, `${far} ${unit}`], walk.points);
+    this.explorer.show(point.theta, ["place", `${walk.title}: ${far} ${unit}`], walk.points);
     this.explorer.simulation(point);
     this.draw(walk);
   }
