@@ -104,7 +104,7 @@ def test_from_a_demo_to_a_walk_through_its_posterior(page, picture):
     page.click("text=End here")
     page.wait_for_selector("text=A path from sample 1 to sample 6.")
     page.click("text=Walk the path")
-    page.wait_for_selector("[data-asked] >> text=Computed.")
+    page.wait_for_selector("[data-asked] >> text=/^Computed/")
     assert page.locator("[data-walks] option").count() == before + 1
     assert "From sample 1 to sample 6" in page.inner_text("[data-values]")
     page.reload()

@@ -139,7 +139,7 @@ class SignInWith:
         email = str(claims["email"]).strip() if verified else None
         return Person(self.provider.issuer, claims["sub"], str(name), email)
 
-    def _client(self):
+    def _client(self) -> Any:
         from authlib.integrations.httpx_client import OAuth2Client
 
         return OAuth2Client(
@@ -176,17 +176,16 @@ class SignInWith:
         audience = claims.get("aud")
         audience = audience if isinstance(audience, list) else [audience]
         now, mine = time.time(), self.provider.client_id
-        expires, issued = claims.get("exp"), claims.get("iat")
-        times = isinstance(expires, int | float) and isinstance(issued, int | float)
+        expires, issued = _moment(claims.get("exp")), _moment(claims.get("iat"))
         nonce = claims.get("nonce")
         holds = {
             "another issuer": claims.get("iss") == self.provider.issuer,
             "another audience": mine in audience
             and (len(audience) == 1 or claims.get("azp") == mine),
             "another party": claims.get("azp", mine) == mine,
-            "no times": times,
-            "a time that is over": not times or now < expires + LEEWAY,
-            "a time to come": not times or issued < now + LEEWAY,
+            "no times": expires is not None and issued is not None,
+            "a time that is over": now < (expires or 0) + LEEWAY,
+            "a time to come": (issued or 0) < now + LEEWAY,
             "another nonce": isinstance(nonce, str)
             and hmac.compare_digest(nonce.encode(), asked.nonce.encode()),
             "no subject": isinstance(claims.get("sub"), str) and 0 < len(claims["sub"]) <= 200,
@@ -256,6 +255,11 @@ class SignInWith:
         if not isinstance(told, dict):
             raise SignInRefused(f"{self.provider.name} answers strangely; try again in a moment.")
         return told
+
+
+def _moment(claim: Any) -> float | None:
+    """A time of a token, in seconds since 1970."""
+    return float(claim) if isinstance(claim, int | float) else None
 
 
 def _check_address(address: str, provider: Provider) -> None:

@@ -106,9 +106,8 @@ def _linked(platform: Platform, person: Person):
     not the provider's end here.
     """
     store = platform.store
-    same = [
-        u for u in st.list_users(store) if (u.email or "").casefold() == person.email.casefold()
-    ]
+    wanted = (person.email or "").casefold()
+    same = [u for u in st.list_users(store) if u.email and u.email.casefold() == wanted]
     if not same or same[0].disabled:
         return same[0] if same else None
     if same[0].issuer:

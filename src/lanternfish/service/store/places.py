@@ -85,9 +85,11 @@ def copy(location: str, to: Path, tick: Callable[[], None] = lambda: None) -> tu
 
     Raises:
         NotFoundError: there is none (any more), or it cannot be read.
+        StoreError: the location is no object of a bucket.
     """
     import fsspec
 
+    location = clean_bucket(location)  # a stranger's crate may name anything
     state, size, temporary = hashlib.sha256(), 0, to.with_name(".part")
     try:
         with fsspec.open(location, "rb") as source, open(temporary, "wb") as target:

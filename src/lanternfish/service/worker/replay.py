@@ -18,7 +18,7 @@ from typing import Any
 
 from lanternfish.service.analyses import Output, find_manifest
 from lanternfish.service.analyses.local import is_exact, results
-from lanternfish.service.store import NotFoundError, places
+from lanternfish.service.store import NotFoundError, StoreError, places
 from lanternfish.service.worker.environments import python_for
 from lanternfish.service.worker.process import Child
 
@@ -146,7 +146,7 @@ def _in_place(each: dict, folder: Path) -> None:
             found = places.content(Path(location))[0]
         else:
             raise NotFoundError(f"Expected data at {location}; the crate holds no copy.")
-    except NotFoundError as error:
+    except StoreError as error:
         raise ReplayError(str(error)) from None
     if each["sha256"] and found != each["sha256"]:
         raise ReplayError(f"Expected data at {location} as they were; their content is another.")

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from lanternfish.service.analyses import Manifest
 from lanternfish.service.analyses.local import kind_of, results
-from lanternfish.service.store import NotFoundError, Result, Store, places
+from lanternfish.service.store import NotFoundError, Result, Store, StoreError, places
 
 LONGEST = 500  # characters of a result's path
 COPIED = 1 << 30  # bytes; larger inputs are linked, and must not be written to
@@ -93,7 +93,7 @@ def _fetch(store: Store, each: sa.Row, place: Path, read: Read, tick: Callable[[
     if each.location:
         try:
             read(each.name, *places.copy(each.location, place, tick))
-        except NotFoundError as error:
+        except StoreError as error:
             raise LostInputError(str(error)) from None
         return
     try:
