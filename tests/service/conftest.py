@@ -79,3 +79,31 @@ def lab(db):
     user = store.create_user(db, "grace")
     group = store.create_group(db, "lab", owner=user.id)
     return db, group.id, user.id
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """Address of an S3 server on loopback, of other people."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server, monkeypatch):
+    """An empty bucket: a prefix in it for blobs. Child processes find the server, too."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "tests")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    s3fs.S3FileSystem().mkdir("lab")
+    yield "s3://lab/blobs"
+    s3fs.S3FileSystem().rm("lab", recursive=True)
+    s3fs.S3FileSystem.clear_instance_cache()

@@ -6,6 +6,7 @@ The analyses are the toys of this folder; the worker is the real one.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import socket
@@ -97,6 +98,7 @@ def serving(folder: Path, **options):
         yield running
     finally:
         app.state.platform.hub.close()
+        app.state.platform.growing.stop()
         server.should_exit = True
         thread.join(20)
         store.close()
@@ -156,6 +158,26 @@ def ended(client: httpx.Client, job: str, seconds: float = 60.0) -> dict:
             return seen
         time.sleep(0.05)
     raise AssertionError(f"{job} has not ended: {seen}")
+
+
+def events(client, job, after="", stop=None):
+    """(name, data, id) of a stream, until `stop` says so or the end."""
+    found = []
+    headers = {"Last-Event-ID": after} if after else {}
+    with client.stream("GET", f"/api/v1/jobs/{job}/stream", headers=headers) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        name = place = ""
+        for line in answer.iter_lines():
+            field, _, value = line.partition(": ")
+            if field == "event":
+                name = value
+            elif field == "id":
+                place = value
+            elif field == "data":
+                found.append((name, json.loads(value), place))
+                if name == "end" or (stop and stop(found)):
+                    break
+    return found
 
 
 def upload(client: httpx.Client, name: str, data: bytes, **headers: str) -> str:

@@ -8,7 +8,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as s
-from server_kit import serving
+from server_kit import events, serving
 
 from lanternfish.service import store as st
 from lanternfish.service.server.hub import Position, decoded
@@ -33,26 +33,6 @@ def job(server):
         assert claimed is not None
         if claimed.id == made.id:
             return claimed.id, claimed.token
-
-
-def events(client, job, after="", stop=None):
-    """(name, data, id) of a stream, until `stop` says so or the end."""
-    found = []
-    headers = {"Last-Event-ID": after} if after else {}
-    with client.stream("GET", f"/api/v1/jobs/{job}/stream", headers=headers) as answer:
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        name = place = ""
-        for line in answer.iter_lines():
-            field, _, value = line.partition(": ")
-            if field == "event":
-                name = value
-            elif field == "id":
-                place = value
-            elif field == "data":
-                found.append((name, json.loads(value), place))
-                if name == "end" or (stop and stop(found)):
-                    break
-    return found
 
 
 def text_of(found):

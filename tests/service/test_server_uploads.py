@@ -1,20 +1,25 @@
 """Uploads: another's tus client, cuts, two tabs, lies, hostile names, sparse files, quotas."""
 
 import base64
+import contextlib
+import errno
 import hashlib
 import io
 import os
 import random
+import shutil
 import socket
+import subprocess
 import time
 
 import httpx
 import pytest
-from server_kit import serving, upload
+from server_kit import PASSWORD, serving, upload
 from tusclient import client as tus
 
 from lanternfish.service import store as st
 from lanternfish.service.server import tus as protocol
+from lanternfish.service.server.growing import Growing
 
 OFFSET = "application/offset+octet-stream"
 
@@ -104,8 +109,7 @@ def test_random_cuts_lose_only_what_was_not_confirmed(server, client):
             confirmed = int(client.head(place).headers["Upload-Offset"])
             assert patch(client, place, confirmed, data[confirmed:]).status_code == 204
     assert cuts >= 5
-    dataset = client.get(place).json()["dataset"]
-    assert content_of(client, dataset) == data
+    assert content_of(client, dataset_of(client, place)) == data
 
 
 def _cut(server, place, offset, part, promised):
@@ -118,6 +122,63 @@ def _cut(server, place, offset, part, promised):
     )
     with socket.create_connection((host, int(port))) as line:
         line.sendall(head.encode() + part)
+
+
+def test_great_bodies_are_checked_like_small_ones(client, server):
+    """They are received by a thread, past the event loop."""
+    data = random.Random(3).randbytes(3_000_000) + bytes(2_000_000)
+    right = "sha256 " + base64.b64encode(hashlib.sha256(data).digest()).decode()
+    place = begin(client, len(data)).headers["Location"]
+    wrong = patch(client, place, 0, data[::-1], **{"Upload-Checksum": right})
+    assert wrong.status_code == 460
+    assert client.head(place).headers["Upload-Offset"] == "0"
+    kept = patch(client, place, 0, data, **{"Upload-Checksum": right})
+    assert kept.status_code == 204
+    assert kept.headers["Connection"] == "close"  # taken from the event loop
+    assert content_of(client, client.get(place).json()["dataset"]) == data
+    place = begin(client, len(data) - 1).headers["Location"]
+    assert patch(client, place, 0, data).status_code == 400
+    assert client.head(place).headers["Upload-Offset"] == "0"
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_curl_that_waits_to_be_told_to_go_on(client, server, tmp_path):
+    data = random.Random(4).randbytes(2_500_000)
+    (tmp_path / "data").write_bytes(data)
+    place = begin(client, len(data)).headers["Location"]
+    head = {"Tus-Resumable": "1.0.0", "Content-Type": OFFSET, "Upload-Offset": "0"}
+    head |= {"Authorization": f"Bearer {server.tokens['mara']}", "Expect": "100-continue"}
+    words = [word for name, value in head.items() for word in ("-H", f"{name}: {value}")]
+    command = ["curl", "-sS", "-X", "PATCH", *words, "--data-binary", f"@{tmp_path / 'data'}"]
+    told = subprocess.run(
+        [*command, "-w", "%{http_code}", server.url + place], capture_output=True, text=True
+    )
+    assert told.stdout == "204", told
+    assert content_of(client, client.get(place).json()["dataset"]) == data
+
+
+def test_a_server_that_stops_keeps_what_has_come(tmp_path):
+    data = random.Random(5).randbytes(4_000_000)
+    with serving(tmp_path) as first:
+        user = first.user("mara")
+        st.create_group(first.store, "lab", owner=user)
+        with first.client("mara") as client:
+            place = begin(client, len(data)).headers["Location"]
+        host, port = first.url.removeprefix("http://").split(":")
+        line = socket.create_connection((host, int(port)))
+        head = (
+            f"PATCH {place} HTTP/1.1\r\nHost: {host}:{port}\r\nTus-Resumable: 1.0.0\r\n"
+            f"Authorization: Bearer {first.tokens['mara']}\r\nContent-Type: {OFFSET}\r\n"
+            f"Upload-Offset: 0\r\nContent-Length: {len(data)}\r\n\r\n"
+        )
+        line.sendall(head.encode() + data[:2_000_000])
+        until = time.monotonic() + 10
+        while not first.platform.growing.sources and time.monotonic() < until:
+            time.sleep(0.01)
+        time.sleep(0.3)  # what was sent has come
+    line.close()
+    with contextlib.closing(st.open(None, tmp_path)) as store:
+        assert st.find_upload(store, place.rsplit("/", 1)[-1]).offset == 2_000_000
 
 
 def test_two_tabs_do_not_mix(client):
@@ -269,6 +330,41 @@ def test_a_full_quota_stops_uploads_and_nothing_else(client, server):
         assert client.delete(f"/api/v1/datasets/{dataset}").status_code == 204
     finally:
         st.change_group(server.store, server.group, storage_quota=None)
+
+
+@pytest.mark.parametrize("size", [5_000, 3_000_000])  # by the event loop; by a thread
+def test_a_full_disk_stops_uploads_and_nothing_else(client, server, monkeypatch, size):
+    data = random.Random(6).randbytes(size)
+    place = begin(client, size).headers["Location"]
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Growing, "_put", full)
+        try:
+            refused = patch(client, place, 0, data)
+            assert refused.status_code == 507
+            assert "disk is full" in refused.json()["detail"]
+        except httpx.TransportError:
+            assert size > 1_000_000  # it was told while it still sent
+        signed = httpx.post(f"{server.url}/sign-in", data={"name": "mara", "password": PASSWORD})
+        assert signed.status_code == 303
+        assert client.get("/api/v1/datasets").status_code == 200
+        other = begin(client, 10).headers["Location"]
+        assert client.delete(other).status_code == 204
+        assert client.head(place).headers["Upload-Offset"] == "0"
+    assert patch(client, place, 0, data).status_code == 204  # there is room again
+    assert content_of(client, dataset_of(client, place)) == data
+
+
+def dataset_of(client, place):
+    """Id of the data set, once the upload has become one; a moment on a slow disk."""
+    until = time.monotonic() + 30
+    while not (found := client.get(place).json()["dataset"]):
+        assert time.monotonic() < until, client.get(place).json()
+        time.sleep(0.05)
+    return found
 
 
 def test_sparse_data_stay_sparse_and_hash_right(client, server):

@@ -247,6 +247,17 @@ def test_shared_servers_refuse_paths_outside_of_their_folders(tmp_path):
             assert ask("/etc/passwd") == 403
 
 
+def test_the_form_gives_a_job_its_title_seed_and_limit(server):
+    told = {"verb": "start", "title": "Timed", "seed": "4", "minutes": "1.5"}
+    told |= {"/to": "2", "/pause": "0"}
+    with server.client("owner") as client:
+        answer = client.post("/analyses/count/new", data=told)
+        assert answer.status_code == 303, answer.text
+    job = st.find_job(server.store, answer.headers["Location"].rsplit("/", 1)[-1])
+    assert (job.title, job.seed, job.seconds_limit) == ("Timed", 4, 90.0)
+    assert job.parent_id is None
+
+
 def test_health_and_metrics(server):
     assert httpx.get(f"{server.url}/health").json()["status"] == "ok"
     with server.client("owner") as owner:

@@ -119,27 +119,6 @@ def test_what_its_time_is_over_is_swept_out(url, tmp_path):
     db.close()
 
 
-@pytest.fixture
-def bucket(monkeypatch):
-    """An S3 server on loopback, of other people."""
-    from moto.server import ThreadedMotoServer
-
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "tests")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    import s3fs
-
-    s3fs.S3FileSystem.clear_instance_cache()
-    s3fs.S3FileSystem().mkdir("lab")
-    yield "s3://lab/blobs"
-    s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
-
-
 @pytest.mark.filterwarnings("default")  # of the client's and the server's own libraries
 def test_contents_in_an_object_store(bucket, tmp_path):
     db = store.open(None, tmp_path, blobs=bucket)

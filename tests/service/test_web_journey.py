@@ -106,7 +106,8 @@ def accessible(page):
         for (const e of document.querySelectorAll("input:not([type=hidden]), select, textarea"))
             if (!e.hidden && !named(e)) wrong.push("no label: " + e.outerHTML.slice(0, 90));
         for (const e of document.querySelectorAll("button, a"))
-            if (!e.textContent.trim() && !named(e)) wrong.push("no name: " + e.outerHTML);
+            if (!e.textContent.trim() && !named(e) && !e.querySelector("img[alt]:not([alt=''])"))
+                wrong.push("no name: " + e.outerHTML);
         for (const e of document.querySelectorAll("img"))
             if (e.getAttribute("alt") === null) wrong.push("no alt: " + e.src);
         if (document.querySelectorAll("h1").length !== 1) wrong.push("not one h1");
@@ -339,8 +340,8 @@ def test_texts_can_be_read(mine, scheme):
         fits(page)
 
 
-def test_the_explorer_shows_a_chosen_sample(mine, personal):
-    """A table of samples, and traces for some of them, as an analysis leaves them."""
+def test_the_explorer_shows_samples_walks_and_directions(mine, personal):
+    """Files as a study leaves them; `test_web_pictures.py` walks through those of a real one."""
     page, base = mine
     folder = personal[1]
     with contextlib.closing(st.open(None, folder)) as store:
@@ -356,6 +357,20 @@ def test_the_explorer_shows_a_chosen_sample(mine, personal):
     assert "2 of 50" in page.inner_text("[data-values]")
     assert "0.5" in page.inner_text("[data-values]")
     page.wait_for_selector("[data-trace] .main-svg")
+    assert "12 Hz" in page.inner_text("[data-does]")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("text=The job has not simulated this sample.")
+
+    page.select_option("[data-walks]", label="Direction 1 (stiffest)")
+    page.wait_for_selector("text=Made of +1 g_Na.")
+    page.focus("[data-place]")
+    page.keyboard.press("End")
+    assert "2 lengths from the mode" in page.inner_text("[data-values]")
+    page.select_option("[data-quantity]", label="rate (Hz)")
+    page.wait_for_selector("[data-way] .main-svg")
+    page.select_option("[data-walks]", label="From sample 1 to sample 2")
+    assert "0 prior standard deviations" in page.inner_text("[data-values]")
+    accessible(page)
     page.uncheck("#column-2")
     page.wait_for_function(
         "document.querySelectorAll('[data-pairs] .xaxislayer-above').length <= 3"
@@ -370,15 +385,51 @@ def _finished_with_samples(store, folder):
     job = st.submit(store, sub).id
     token = st.claim(store, "tests", analyses=("samples of a test",)).token
     lines = ["g_Na,g_K,tau"] + [f"{i / 2},{i % 7},{-i}" for i in range(50)]
-    traces = {"time": [0, 1, 2], "unit": "mV", "traces": {"0": [1, 2, 3], "1": [3, 2, 1]}}
     results = []
-    for name, text in (("samples.csv", "\n".join(lines)), ("traces.json", json.dumps(traces))):
+    for name, text in (
+        ("samples.csv", "\n".join(lines)),
+        ("explore.json", json.dumps(_explored())),
+    ):
         path = folder / name
         path.write_text(text)
         sha256, size = store.blobs.put(path)
         results.append(st.Result(name, size, sha256, "table"))
     st.finish(store, job, token, st.Outcome("succeeded", results=tuple(results)))
     return job
+
+
+def _explored():
+    def point(theta, rate):
+        more = {"x": [rate, None], "sd": [1.0, None], "valid": 0.5}
+        return {"theta": theta, "trace": [[1, rate, 3]], **more}
+
+    points = [point([i / 2, i, -i], 10 + 2 * i) for i in range(3)]
+    walks = [
+        ("path", "From sample 1 to sample 2", "It is short."),
+        ("direction", "Direction 1 (stiffest)", "Made of +1 g_Na."),
+    ]
+    return {
+        "format": 1,
+        "time": [0, 1, 2],
+        "time_unit": "ms",
+        "unit": "mV",
+        "channels": ["V"],
+        "parameters": [["g_Na", "mS"], ["g_K", "mS"], ["tau", "ms"]],
+        "statistics": [["rate", "Hz"], ["cv", ""]],
+        "samples": {"0": points[0], "1": points[1]},
+        "walks": [
+            {
+                "kind": kind,
+                "title": title,
+                "sentence": sentence,
+                "at": at,
+                "points": points,
+                "log_density": [0.0, 1.0, 0.5],
+            }
+            for (kind, title, sentence), at in zip(walks, ([0, 1, 2], [-2, 0, 2]), strict=True)
+        ],
+        "notes": [],
+    }
 
 
 def test_a_laboratory_from_invitation_to_result(chromium, page, tmp_path):

@@ -19,9 +19,10 @@ from lanternfish.service.worker import Worker, work
 from lanternfish.service.worker.replay import ReplayError, replay
 
 
-@pytest.fixture
-def crate(tmp_path):
+@pytest.fixture(scope="module")
+def crate(tmp_path_factory):
     """A finished job with data, and its crate: (store, job, path)."""
+    tmp_path = tmp_path_factory.mktemp("crate")
     db = store.open(None, tmp_path / "here")
     user = store.create_user(db, "ada").id
     group = store.create_group(db, "lab", owner=user).id
@@ -121,12 +122,16 @@ def test_crates_that_cannot_be_replayed_say_why(crate, tmp_path):
     def other_code(found):
         found["analysis"]["code_sha256"] = "0" * 64
 
+    def strange_place(found):
+        found["inputs"][0]["location"] = "file:///etc/passwd"
+
     def way_out(found):
         found["inputs"][0]["filename"] = "../../../etc/passwd"
 
     for change, reason in (
         (forged_input, "its content is another"),
         (other_code, "with other code: install lanternfish-toys 1.0"),
+        (strange_place, "Expected an object of a bucket"),
         (way_out, "in the crate; it is not"),
     ):
         with pytest.raises(ReplayError, match=reason):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from lanternfish.service import store
 from lanternfish.service.jobs import State
 from lanternfish.service.store import Input, Submission
 from lanternfish.service.worker import Worker, work
+from lanternfish.service.worker import results as worker_results
 from lanternfish.service.worker.tree import MARK
 
 PATIENCE = 60.0  # s: a loaded machine, too
@@ -143,6 +145,26 @@ def test_bad_requests_fail_before_they_run(here, tmp_path):
         job = run(db, submission)
         assert job.state == "failed"
         assert reason in job.reason
+
+
+def test_results_that_find_the_disk_full_wait_for_room(here, monkeypatch):
+    """The attempt ends with a reason, and another one goes on from the checkpoint."""
+    db, group, user = here
+    keep, tries = worker_results.keep, []
+
+    def full(*args):
+        tries.append(args)
+        if len(tries) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return keep(*args)
+
+    monkeypatch.setattr(worker_results, "keep", full)
+    job = store.submit(db, asked(group, user, settings={"to": 2})).id
+    with at_work(db, delay=0.2):
+        until(lambda: store.find_job(db, job).state == "succeeded")
+    assert store.find_job(db, job).attempts == 2
+    assert "The disk is full" in store.attempts_of(db, job)[0].reason
+    assert b"Going on from 2" in store.log_from(db, job)[0]
 
 
 def test_links_out_of_the_output_are_no_results(here):

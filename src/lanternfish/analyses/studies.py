@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lanternfish.analyses import exploring
 from lanternfish.service.analyses import Input, Job, Output, Problem
 
 if TYPE_CHECKING:
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 FILE = "of my file"
-Model = Literal[
-    "stg", "hodgkin_huxley", "linear_2d", "stg_subcircuit", "v1", "superior_colliculus",
-    "gaussian_rnn", "amplifying_rnn", "of my file",
+ModelChoice = Literal[
+    "stg", "hodgkin_huxley", "stg_neuron", "stg_networks", "k_channel", "gabor", "linear_2d",
+    "ln_filter", "stg_subcircuit", "v1", "superior_colliculus", "gaussian_rnn", "amplifying_rnn",
+    "of my file",
 ]  # fmt: skip
 SAMPLES = 1_000  # of a growing pair plot
 EVERY = 15.0  # seconds between growing pair plots, at least
@@ -57,6 +59,8 @@ OUTPUTS = (
     Output("parameters.csv", "Parameters", "table"),
     Output("statistics.csv", "Statistics", "table", required=False),
     Output("figures/*.png", "Pictures", "picture", required=False),
+    Output(exploring.POSTERIOR, "Posterior, for the analysis that explores it", "data"),
+    Output(exploring.FILE, "What the explorer shows", "data", required=False),
     Output("run/*.json", "Run folder", "run", exact=False),  # dates and seconds
     Output("run/*.toml", "Run folder", "run", exact=False),  # paths
     Output("run/report.md", "Run folder", "run", exact=False),
@@ -70,7 +74,9 @@ class StudySettings(BaseModel):
 
     model_config = ConfigDict(protected_namespaces=(), extra="forbid")
 
-    model: Model = Field("stg", title="Model", description="A model of the zoo, or of your file.")
+    model: ModelChoice = Field(
+        "stg", title="Model", description="A model of the zoo, or of your file."
+    )
     attribute: str = Field(
         "model",
         title="Name in the file",
@@ -88,6 +94,11 @@ class StudySettings(BaseModel):
         le=100_000,
         title="Samples of the check",
         description="Posterior samples that are simulated at the end to check it; 0: none.",
+    )
+    explorer: bool = Field(
+        True,
+        title="Prepare the explorer",
+        description="Simulate samples, a path between two of them and sensitivity directions.",
     )
     workers: int | None = Field(
         None,
@@ -143,7 +154,24 @@ def run_study(job: Job, values: dict[str, Any]) -> None:
     run_folder.begin(study, folder)
     conduct(study, folder, Teller(job, study))
     publish(job, folder)
+    exploring.pack(folder, job.output / exploring.POSTERIOR)
+    if job.settings.explorer:
+        _explorer(job, study, folder)
     job.progress(1.0, "done")
+
+
+def _explorer(job: Job, study: Study, folder: Path) -> None:
+    """What the explorer shows, unless an earlier attempt has made it."""
+    from lanternfish.cli.conduct import SAMPLES as ALL
+    from lanternfish.cli.conduct import load
+    from lanternfish.cli.tables import posterior_samples
+
+    file = job.checkpoint / exploring.FILE
+    if not file.is_file():
+        run = load(folder, study.model)
+        samples = posterior_samples(run, ALL)
+        exploring.prepare(job, study.model, run.posterior, samples, file)
+    shutil.copy2(file, job.output / exploring.FILE)
 
 
 def publish(job: Job, folder: Path) -> None:

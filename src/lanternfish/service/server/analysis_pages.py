@@ -166,8 +166,8 @@ def _start(request: Request, name: str, sent: FormData) -> Response:
         whole(filled.seed or "0"),
         filled.title,
         str(sent.get("key", ""))[:100] or None,
-        filled.parent or None,
-        number(filled.minutes) if filled.minutes else None,
+        parent=filled.parent or None,
+        minutes=number(filled.minutes) if filled.minutes else None,
     )
     try:
         rows = submit(request, group.id, wish)

@@ -27,6 +27,7 @@ from lanternfish.service.server import (
     health,
     job_pages,
     jobs_api,
+    oidc_pages,
     people_api,
     result_pages,
     sign_in,
@@ -40,6 +41,7 @@ from lanternfish.service.server.configuration import Configuration
 from lanternfish.service.server.growing import Growing
 from lanternfish.service.server.headers import SafeHeaders
 from lanternfish.service.server.hub import Hub
+from lanternfish.service.server.oidc import SignInWith
 from lanternfish.service.server.personal import ensure_owner
 from lanternfish.service.server.platform import Platform
 from lanternfish.service.server.watching import RequestLog
@@ -66,6 +68,10 @@ def create_app(configuration: Configuration, store: st.Store | None = None) -> F
     platform = Platform(configuration, opened, Hub(opened), Growing(opened), catalogue)
     if configuration.personal:
         platform.owner = ensure_owner(opened)
+    elif configuration.sign_in_with is not None:
+        platform.provider = SignInWith(
+            configuration.sign_in_with, f"{configuration.url}/sign-in/back"
+        )
 
     @contextlib.asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
@@ -108,6 +114,7 @@ _PAGES = (
     static_files,
     health,
     sign_in,
+    oidc_pages,
     analysis_pages,
     data_pages,
     job_pages,

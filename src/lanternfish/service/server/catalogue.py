@@ -25,6 +25,7 @@ from lanternfish.service import store as st
 from lanternfish.service.analyses.headers import contradiction
 from lanternfish.service.jobs import cost
 from lanternfish.service.server import forms
+from lanternfish.service.store import places
 from lanternfish.service.store.identity import fingerprint
 
 KEPT = "catalogue.json"
@@ -196,8 +197,11 @@ class Catalogue:
             row = st.find_dataset(self.store, dataset)
             if row is None:
                 continue
+            if row.location is not None and places.is_bucket(row.location):
+                continue
             if row.location is not None:
-                paths[name] = Path(row.location)
+                if os.path.realpath(row.location) == row.location:  # no link since
+                    paths[name] = Path(row.location)
                 continue
             inside = folder / name
             inside.mkdir()

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 DAY = 86_400.0
 GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A provider of OpenID Connect, whose accounts open accounts here.
+
+    Attributes:
+        issuer: its address, exactly as its configuration document says it.
+        client_id, client_secret: as registered there; no secret for a public client.
+        name: on the button.
+    """
+
+    issuer: str
+    client_id: str
+    client_secret: str = field(default="", repr=False)
+    name: str = "your institution"
 
 
 @dataclass(frozen=True)
@@ -30,7 +47,10 @@ class Configuration:
         upload_days: days that an unfinished upload is kept.
         session_days: days that somebody stays signed in.
         local_data: folders of this machine whose files may be used in place, without an upload.
+        buckets: prefixes, as "s3://lab-data/recordings", whose objects may be; a personal server
+            takes any object that its owner's credentials reach.
         names: other host names that requests may carry, as that of a health check.
+        sign_in_with: a provider of OpenID Connect; a table of the file.
         sign_in_tries: failures within `sign_in_minutes` after which sign-in waits.
     """
 
@@ -47,9 +67,11 @@ class Configuration:
     upload_days: float = 7.0
     session_days: float = 30.0
     local_data: tuple[Path, ...] = ()
+    buckets: tuple[str, ...] = ()
     sign_in_tries: int = 10
     sign_in_minutes: float = 15.0
     names: tuple[str, ...] = ()
+    sign_in_with: Provider | None = None
 
     @property
     def url(self) -> str:
@@ -100,6 +122,8 @@ def read_configuration(path: Path) -> Configuration:
 
 def _entry(name: str, value: Any, made: Configuration, base: Path) -> Any:
     default = getattr(made, name)
+    if name == "sign_in_with":
+        return _provider(value, base)
     if name == "local_data" and isinstance(value, list):
         return tuple(base / each for each in value)
     if isinstance(default, tuple) and isinstance(value, list):
@@ -110,3 +134,29 @@ def _entry(name: str, value: Any, made: Configuration, base: Path) -> Any:
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
         raise ValueError(f"Expected {name} as {wanted.__name__}; got {value!r}.")
     return value
+
+
+def _provider(table: Any, base: Path) -> Provider:
+    """The table `sign_in_with`; the secret is in a file of its own, or in the table."""
+    known = ("issuer", "client_id", "client_secret", "client_secret_file", "name")
+    if not isinstance(table, dict) or not all(
+        key in known and isinstance(value, str) for key, value in table.items()
+    ):
+        raise ValueError(
+            f"Expected sign_in_with as a table of texts ({', '.join(known)}); got {table!r:.80}."
+        )
+    lacking = [key for key in ("issuer", "client_id") if not table.get(key)]
+    if lacking:
+        raise ValueError(f"Expected {' and '.join(lacking)} in sign_in_with; got none.")
+    values = dict(table)
+    if "client_secret_file" in values:
+        file = base / values.pop("client_secret_file")
+        try:
+            values["client_secret"] = file.read_text().strip()
+        except OSError as error:
+            raise ValueError(f"Expected the client's secret in {file}: {error.strerror}.") from None
+    if importlib.util.find_spec("authlib") is None:
+        raise ValueError(
+            "Expected Authlib for sign_in_with; got none: pip install 'lanternfish[oidc]'."
+        )
+    return Provider(**values)

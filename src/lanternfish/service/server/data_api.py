@@ -19,15 +19,18 @@ from lanternfish.service.server.downloads import File, send
 from lanternfish.service.server.errors import Mistake
 from lanternfish.service.server.platform import platform_of
 from lanternfish.service.server.sign_in import audit
+from lanternfish.service.store import places
 
 router = APIRouter(prefix="/api/v1/datasets", tags=["data"])
 FOLDER_FILES = 100_000  # files of a folder that are looked at to tell its size
 
 
 class Place(BaseModel):
-    """Data that stay where they are: a path on the server's machine."""
+    """Data that stay where they are: a path on the server's machine, or an object of a bucket."""
 
-    location: str = Field(min_length=1, max_length=4_000, examples=["/data/recording.nwb"])
+    location: str = Field(
+        min_length=1, max_length=4_000, examples=["/data/recording.nwb", "s3://lab/recording.nwb"]
+    )
     name: str = Field(default="", max_length=200)
 
 
@@ -45,7 +48,7 @@ def datasets(
 
 @router.post("", **allow(Action.RUN, "group"), status_code=201)
 def point(request: Request, place: Place) -> views.DatasetSeen:
-    """Register data in place: any of a personal server, else those in `local_data` folders."""
+    """Register data in place: any of a personal server, else in `local_data` and `buckets`."""
     return views.dataset(register(request, place.location, place.name))
 
 
@@ -82,22 +85,48 @@ def delete(request: Request, dataset_id: str) -> None:
 
 
 def register(request: Request, location: str, name: str = ""):
-    """Register a path of the server's machine; refused where it may not be read by users."""
+    """Register a path or an object of a bucket; refused where users may not read it."""
     platform, group = platform_of(request), request.state.group
-    path = allowed_path(platform.configuration, location)
-    size = _size(path)
+    if places.is_bucket(location):
+        told = _object(platform.configuration, location)
+    else:
+        told = _path(platform.configuration, location)
+    found, size, detail = told
     row = st.add_dataset(
         platform.store,
         group.id,
         request.state.actor.id,
-        name or path.name or str(path),
+        name or found.rstrip("/").rsplit("/", 1)[-1] or found,
         size,
         "",
-        location=str(path),
-        detail={"folder": path.is_dir(), "modified": path.stat().st_mtime},
+        location=found,
+        detail=detail,
     )
-    audit(request, "point at data", group=group.id, object=str(path)[:200])
+    audit(request, "point at data", group=group.id, object=found[:200])
     return row
+
+
+def _path(configuration: Configuration, location: str) -> tuple[str, int, dict]:
+    path = allowed_path(configuration, location)
+    detail = {"folder": path.is_dir(), "modified": path.stat().st_mtime}
+    return str(path), _size(path), detail
+
+
+def _object(configuration: Configuration, location: str) -> tuple[str, int, dict]:
+    """An existing object: any of a personal server, else below the prefixes of `buckets`."""
+    try:
+        address = places.clean_bucket(location)
+    except st.StoreError as error:
+        raise Mistake(str(error), {"/location": str(error)}) from None
+    prefixes = configuration.buckets
+    if not configuration.personal and not any(places.below(address, p) for p in prefixes):
+        where = ", ".join(prefixes) or "none on this server"
+        raise Mistake(f"Expected an object below the buckets of shared data ({where}).", status=403)
+    try:
+        found = places.look(address)
+    except st.NotFoundError as error:
+        raise Mistake(str(error), {"/location": str(error)}) from None
+    return address, found.size, {"version": found.version}
 
 
 def allowed_path(configuration: Configuration, location: str) -> Path:

@@ -84,7 +84,8 @@ def _listing(
         uploads=[] if before else uploads,
         arriving=set(platform.growing.locks),
         may_upload=request.state.actor.may(Action.RUN, group.id),
-        may_point=platform.configuration.personal or bool(platform.configuration.local_data),
+        may_point=platform.configuration.personal
+        or bool(platform.configuration.local_data or platform.configuration.buckets),
         location=location,
         problem=problem,
         used=st.storage_used(platform.store, group.id),

@@ -1,7 +1,9 @@
 """Uploads as they grow: bytes to disk in constant memory, hashed on the way, confirmed when synced.
 
-What a cut leaves on disk beyond the confirmed offset is written over by the next request. Blocks
-that hold only zeros are left out of the file, so that sparse data stay sparse.
+Great bodies are read by a thread of their own (`direct`) into a few buffers, and hashed by another
+one; small ones come through the event loop. What a cut leaves on disk beyond the confirmed offset
+is written over by the next request. Blocks that hold only zeros are left out of the file, so that
+sparse data stay sparse.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import logging
 import os
 from collections import OrderedDict
 from collections.abc import AsyncIterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,13 +23,18 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from lanternfish.service import store as st
+from lanternfish.service.server.direct import Connection, Source
 from lanternfish.service.server.tus import Checksum, Refusal
+from lanternfish.service.server.watching import RECEIVED
 from lanternfish.service.store import Store
 
 BLOCK = 4 << 20  # bytes written at a time: two of them are in memory for each upload
 CONFIRM = 256 << 20  # bytes after which a long request is synced and confirmed
 HASHES = 256  # running hashes kept; an upload that lost its own is read again at its end
-_ZEROS = bytes(2 * BLOCK)  # a block and the piece that filled it
+DIRECT = 1 << 20  # bytes of a body that are worth a thread of their own
+PIECE, PIECES = 1 << 19, 8  # buffers of such a body: one is filled while others are hashed
+MOST_DIRECT = 32  # bodies that have threads of their own; more go through the event loop
+_ZEROS = bytes(PIECE)
 _log = logging.getLogger(__name__)
 
 
@@ -38,7 +46,6 @@ class _Body:
     file: Any
     sha: Any  # hash of all bytes so far; None where it is not known
     check: Any  # hash of this request's bytes
-    begin: int  # where the request began
     at: int  # bytes written
     confirmed: int
 
@@ -51,14 +58,22 @@ class Growing:
     locks: dict[str, asyncio.Lock] = field(default_factory=dict)
     hashes: OrderedDict[str, tuple[int, Any]] = field(default_factory=OrderedDict)
     endings: dict[str, asyncio.Task] = field(default_factory=dict)
+    sources: set[Source] = field(default_factory=set)
+    threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(MOST_DIRECT, "upload"))
     problems: OrderedDict[str, str] = field(default_factory=OrderedDict)
 
     async def append(
-        self, row: Row, offset: int, stream: AsyncIterator[bytes], checksum: Checksum | None
+        self,
+        row: Row,
+        offset: int,
+        stream: AsyncIterator[bytes],
+        checksum: Checksum | None,
+        direct: tuple[Connection, int] | None = None,
     ) -> int:
         """Write a request's body at `offset`; returns the new confirmed offset.
 
-        A connection that breaks keeps what came, unless a checksum was announced.
+        A connection that breaks keeps what came, unless a checksum was announced. `direct`: the
+        connection and the length of the body, where both are known.
 
         Raises:
             Refusal: another offset (409), another request at work (423), too many bytes (400), a
@@ -69,12 +84,17 @@ class Growing:
             raise Refusal(423, "Another request is writing to this upload; try again in a moment.")
         try:
             async with lock:
-                return await self._append(row.id, offset, stream, checksum)
+                return await self._append(row.id, offset, stream, checksum, direct)
         finally:
             self.locks.pop(row.id, None)
 
     async def _append(
-        self, upload: str, offset: int, stream: AsyncIterator[bytes], checksum: Checksum | None
+        self,
+        upload: str,
+        offset: int,
+        stream: AsyncIterator[bytes],
+        checksum: Checksum | None,
+        direct: tuple[Connection, int] | None,
     ) -> int:
         row = await run_in_threadpool(st.find_upload, self.store, upload)
         if row is None:
@@ -83,7 +103,7 @@ class Growing:
             raise Refusal(409, f"Expected bytes from {row.offset}; got bytes from {offset}.")
         body = await run_in_threadpool(self._open, row, checksum)
         try:
-            await self._receive(body, row.length, stream)
+            await self._receive(body, row.length, stream, direct)
             if checksum is not None and body.check.digest() != checksum.digest:
                 raise Refusal(460, "The bytes are not those of the checksum; send them again.")
             await run_in_threadpool(self._confirm, body)
@@ -105,9 +125,71 @@ class Growing:
         if known is not None and known[0] == row.offset:
             sha = known[1]
         check = checksum.new() if checksum else None
-        return _Body(row.id, file, sha, check, row.offset, row.offset, row.offset)
+        return _Body(row.id, file, sha, check, row.offset, row.offset)
 
-    async def _receive(self, body: _Body, length: int, stream: AsyncIterator[bytes]) -> None:
+    async def _receive(
+        self,
+        body: _Body,
+        length: int,
+        stream: AsyncIterator[bytes],
+        direct: tuple[Connection, int] | None,
+    ) -> None:
+        if direct is not None and direct[1] >= DIRECT and len(self.sources) < MOST_DIRECT:
+            if body.at + direct[1] > length:
+                raise Refusal(400, f"Expected {length:,} bytes in all; got more.")
+            first = await anext(stream)  # a client that waits for it is told to go on
+            taken = direct[0].take()
+            if taken is not None:
+                left = direct[1] - len(first) - len(taken[0])
+                await self._take(body, first + taken[0], Source(taken[1], left))
+                return
+            stream = _after(first, stream)
+        await self._stream(body, length, stream)
+
+    def stop(self) -> None:
+        """Keep what has come of bodies that threads receive: the server stops."""
+        for source in list(self.sources):
+            source.stopped.set()
+
+    async def _take(self, body: _Body, first: bytes, source: Source) -> None:
+        self.sources.add(source)
+        task = asyncio.get_running_loop().run_in_executor(
+            self.threads, self._pump, body, first, source
+        )
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            source.stopped.set()
+            await asyncio.wait({task})
+            raise
+        finally:
+            self.sources.discard(source)
+            source.close()
+
+    def _pump(self, body: _Body, first: bytes, source: Source) -> None:
+        """Receive and write here, hash beside it."""
+        buffers = [bytearray(PIECE) for _ in range(PIECES)]
+        hashing: list[Future | None] = [None] * PIECES
+        with ThreadPoolExecutor(1, "hash") as hasher:
+            try:
+                self._write(body, first)
+                turn = 0
+                while source.left:
+                    if (busy := hashing[turn]) is not None:
+                        busy.result()
+                    whole = memoryview(buffers[turn])
+                    piece = whole[: source.fill(whole)]
+                    hashing[turn] = hasher.submit(_hash, body, piece)
+                    self._put(body, piece, buffers[turn] == _ZEROS)
+                    RECEIVED.inc(len(piece))
+                    if body.check is None and body.at - body.confirmed >= CONFIRM:
+                        _wait(hashing)
+                        self._confirm(body)
+                    turn = (turn + 1) % PIECES
+            finally:
+                _wait(hashing)
+
+    async def _stream(self, body: _Body, length: int, stream: AsyncIterator[bytes]) -> None:
         """While one block is written and hashed, the next one is received."""
         block, received, writing = bytearray(), body.at, None
         try:
@@ -127,20 +209,20 @@ class Growing:
             if block and received <= length:
                 await run_in_threadpool(self._write, body, block)
 
-    def _write(self, body: _Body, block: bytearray) -> None:
-        if len(block) <= len(_ZEROS) and block == _ZEROS[: len(block)]:
-            body.file.seek(len(block), os.SEEK_CUR)
-        else:
-            view = memoryview(block)
-            while view:
-                view = view[body.file.write(view) :]
-        if body.sha is not None:
-            body.sha.update(block)
-        if body.check is not None:
-            body.check.update(block)
-        body.at += len(block)
+    def _write(self, body: _Body, block: bytes | bytearray) -> None:
+        self._put(body, memoryview(block), _empty(block))
+        _hash(body, block)
         if body.check is None and body.at - body.confirmed >= CONFIRM:
             self._confirm(body)
+
+    def _put(self, body: _Body, block: memoryview, empty: bool) -> None:
+        if empty:
+            body.file.seek(len(block), os.SEEK_CUR)
+        else:
+            left = block
+            while left:
+                left = left[body.file.write(left) :]
+        body.at += len(block)
 
     def _confirm(self, body: _Body) -> None:
         """Bytes are on disk before the database says so."""
@@ -206,3 +288,27 @@ class Growing:
             for row in await run_in_threadpool(st.uploads_of, self.store, group.id):
                 if row.length is not None and row.offset == row.length:
                     await self.end(row.id, patience=0.0)
+
+
+def _empty(block: bytes | bytearray) -> bool:
+    """Whether there are only zeros."""
+    parts = range(0, len(block), PIECE)
+    return all(block[at : at + PIECE] == _ZEROS[: len(block) - at] for at in parts)
+
+
+def _hash(body: _Body, block: bytes | bytearray | memoryview) -> None:
+    for state in (body.sha, body.check):
+        if state is not None:
+            state.update(block)
+
+
+def _wait(hashing: list[Future | None]) -> None:
+    for each in hashing:
+        if each is not None:
+            each.result()
+
+
+async def _after(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece

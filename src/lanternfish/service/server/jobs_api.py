@@ -14,6 +14,7 @@ from lanternfish.service.jobs import Action, State
 from lanternfish.service.server import certificates, views
 from lanternfish.service.server.access import allow
 from lanternfish.service.server.downloads import File, disposition, send, send_archive
+from lanternfish.service.server.following import follow
 from lanternfish.service.server.platform import platform_of
 from lanternfish.service.server.sign_in import audit
 from lanternfish.service.server.submitting import Wish, submit
@@ -44,6 +45,17 @@ class Changes(BaseModel):
     settings: dict[str, Any] | None = None
     seed: int | None = Field(default=None, ge=0, lt=2**63)
     title: str | None = Field(default=None, max_length=200)
+
+
+class Next(BaseModel):
+    """An analysis that takes results of a job as its inputs."""
+
+    analysis: str = Field(examples=["explore"])
+    results: dict[str, str] = Field(
+        {}, description="Path of a result file of the job, by name of the input.", max_length=20
+    )
+    settings: dict[str, Any] = {}
+    title: str = Field(default="", max_length=200)
 
 
 Key = Annotated[
@@ -131,6 +143,24 @@ def duplicate(
         parent=row.id,
     )
     return views.job(store, submit(request, row.group_id, wish)[0])
+
+
+@router.post("/jobs/{job_id}/next", **allow(Action.RUN, "job"), status_code=201)
+def go_on(
+    request: Request, job_id: str, wanted: Next, idempotency_key: Key = None
+) -> views.JobSeen:
+    """Start an analysis of a job's results; settings and inputs of the same name are the job's."""
+    store, row = platform_of(request).store, request.state.job
+    made = follow(
+        request,
+        row,
+        wanted.analysis,
+        wanted.results,
+        wanted.settings,
+        wanted.title,
+        idempotency_key,
+    )
+    return views.job(store, made)
 
 
 @router.delete("/jobs/{job_id}", **allow(Action.RUN, "job"), status_code=204)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lanternfish.service.server.catalogue import Catalogue
     from lanternfish.service.server.growing import Growing
     from lanternfish.service.server.hub import Hub
+    from lanternfish.service.server.oidc import SignInWith
 
 START_SECONDS = 600.0  # that a link into a personal server holds
 
@@ -48,6 +49,7 @@ class Platform:
     growing: Growing
     catalogue: Catalogue
     start_keys: StartKeys = field(default_factory=StartKeys)
+    provider: SignInWith | None = None  # of accounts of elsewhere
     owner: str = ""  # personal mode: the one user's id
 
 

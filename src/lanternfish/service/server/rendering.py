@@ -144,6 +144,7 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> H
         "groups": actor.groups if actor else (),
         "group": actor.group if actor else None,
         "personal": platform.configuration.personal,
+        "provider": platform.provider.provider.name if platform.provider else "",
         "navigation": _NAVIGATION,
         "path": request.url.path,
         "csrf": csrf,

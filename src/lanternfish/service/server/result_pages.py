@@ -13,19 +13,38 @@ from lanternfish.service.server.platform import platform_of
 from lanternfish.service.server.rendering import page
 
 router = APIRouter()
-SAMPLES, TRACES = "samples.csv", "traces.json"
+SAMPLES, EXPLORED, POSTERIOR = "samples.csv", "explore.json", "posterior.zip"
+EXPLORER = "explore"  # the analysis that looks at chosen points and paths
 
 
 @router.get("/jobs/{job_id}/explore", **allow(Action.SEE, "job"))
 def explore(request: Request, job_id: str) -> Response:
-    """The posterior's samples as a pair plot: a point shows its values and its simulated trace."""
-    store = platform_of(request).store
-    files = {each.path: each for each in st.artifacts_of(store, job_id)}
-    samples = next((p for p in files if p.rsplit("/", 1)[-1] == SAMPLES), None)
+    """The posterior's samples as a pair plot; simulated traces, walks and directions beside it."""
+    platform, job = platform_of(request), request.state.job
+    paths = [each.path for each in st.artifacts_of(platform.store, job_id)]
+    samples = _named(paths, SAMPLES)
     if samples is None:
         raise st.NotFoundError("This job has left no table of samples (samples.csv) to explore.")
-    traces = next((p for p in files if p.rsplit("/", 1)[-1] == TRACES), None)
-    return page(request, "explore.html", job=request.state.job, samples=samples, traces=traces)
+    posterior = _named(paths, POSTERIOR)
+    able = posterior is not None and request.state.actor.may(Action.RUN, job.group_id)
+    looked = [
+        each.id
+        for each in st.children_of(platform.store, job_id)
+        if each.analysis == EXPLORER and each.state not in ("failed", "cancelled")
+    ]
+    return page(
+        request,
+        "explore.html",
+        job=job,
+        samples=samples,
+        explored=_named(paths, EXPLORED),
+        posterior=posterior if able and platform.catalogue.get(EXPLORER) else None,
+        looked=looked,
+    )
+
+
+def _named(paths: list[str], name: str) -> str | None:
+    return next((path for path in paths if path.rsplit("/", 1)[-1] == name), None)
 
 
 @router.get("/jobs/{job_id}/certificate", **allow(Action.SEE, "job"))

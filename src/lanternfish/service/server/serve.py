@@ -23,6 +23,7 @@ from fastapi import FastAPI
 from lanternfish.service import store as st
 from lanternfish.service.server.app import create_app
 from lanternfish.service.server.configuration import Configuration
+from lanternfish.service.server.direct import Protocol
 from lanternfish.service.server.personal import ensure_token
 from lanternfish.service.server.platform import Platform
 from lanternfish.service.server.watching import JsonLines
@@ -39,6 +40,7 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame) -> None:
         self.platform.hub.close()
+        self.platform.growing.stop()
         super().handle_exit(sig, frame)
 
 
@@ -99,6 +101,7 @@ def make_server(app: FastAPI, **options: Any) -> Server:
     made = Server(
         uvicorn.Config(
             app,
+            http=Protocol,
             log_config=None,
             access_log=False,
             proxy_headers=bool(proxies),

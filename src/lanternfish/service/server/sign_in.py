@@ -81,11 +81,11 @@ def sign_out(request: Request) -> Response:
 def invitation(request: Request, code: str) -> Response:
     """What an invitation is to."""
     _shared(platform_of(request))
-    _slow_down(request, "invitation")
+    slow_down(request, "invitation")
     try:
         row = st.look_at_invitation(platform_of(request).store, code)
     except st.NotFoundError:
-        st.note_failure(platform_of(request).store, _key(request, "invitation"))
+        failed(request, "invitation")
         raise
     return page(request, "join.html", invitation=row, code=code, name="", problem="")
 
@@ -101,12 +101,12 @@ def join(
     """Accept an invitation, with a new account where nobody is signed in."""
     platform, actor = platform_of(request), request.state.actor
     _shared(platform)
-    _slow_down(request, "invitation")
+    slow_down(request, "invitation")
     row = st.look_at_invitation(platform.store, code)
     if actor is not None:
         st.use_invitation(platform.store, code, actor.id)
         audit(request, "join", group=row.group_id)
-        return _shows(RedirectResponse("/analyses", 303), row.group_id)
+        return shows(RedirectResponse("/analyses", 303), row.group_id)
     try:
         user = new_user(platform, name, password, email)
     except (HTTPException, st.ConflictError) as error:
@@ -116,7 +116,7 @@ def join(
         )
     st.use_invitation(platform.store, code, user)
     st.record(platform.store, "join", user=user, group=row.group_id, address=address(request))
-    return _shows(signed_in(request, user, "/analyses"), row.group_id)
+    return shows(signed_in(request, user, "/analyses"), row.group_id)
 
 
 @router.post("/group", **allow())
@@ -126,7 +126,7 @@ def show_group(request: Request, group: Annotated[str, Form()]) -> Response:
         raise HTTPException(404, "There is no such group.")
     back = urlsplit(request.headers.get("referer", "")).path
     listing = back if back in ("/analyses", "/data", "/jobs") else "/jobs"
-    return _shows(RedirectResponse(listing, 303), group)
+    return shows(RedirectResponse(listing, 303), group)
 
 
 def new_user(platform: Platform, name: str, password: str, email: str, **more) -> str:
@@ -145,7 +145,7 @@ def checked(request: Request, name: str, password: str) -> str:
     platform = platform_of(request)
     name = " ".join(name.split())[:200]
     keys = [_key(request, "sign-in"), f"sign-in of {name.casefold()}"]
-    _slow_down(request, *keys)
+    slow_down(request, *keys)
     user = st.find_user(platform.store, name=name) or st.find_user(platform.store, email=name)
     if not matches(user.password_hash if user else None, password) or user is None or user.disabled:
         for key in keys:
@@ -205,15 +205,20 @@ def inside(target: str) -> str:
     return "/analyses" if strange else target
 
 
-def _slow_down(request: Request, *keys: str) -> None:
+def slow_down(request: Request, *keys: str) -> None:
     platform = platform_of(request)
     limit = platform.configuration
     window = 60 * limit.sign_in_minutes
     for key in keys:
-        name = _key(request, key) if key == "invitation" else key
+        name = _key(request, key) if key in ("invitation", "provider") else key
         if st.failures_within(platform.store, name, window) >= limit.sign_in_tries:
             sentence = f"Too many wrong tries. Wait {limit.sign_in_minutes:.0f} minutes."
             raise HTTPException(429, sentence, {"Retry-After": str(int(window))})
+
+
+def failed(request: Request, what: str) -> None:
+    """Count a wrong try from where the request comes."""
+    st.note_failure(platform_of(request).store, _key(request, what))
 
 
 def _key(request: Request, what: str) -> str:
@@ -225,6 +230,6 @@ def _shared(platform: Platform) -> None:
         raise HTTPException(404, "A personal server has one user.")
 
 
-def _shows(answer: RedirectResponse, group: str) -> RedirectResponse:
+def shows(answer: RedirectResponse, group: str) -> RedirectResponse:
     answer.set_cookie(GROUP_COOKIE, group, path="/", httponly=True, samesite="lax")
     return answer

@@ -27,6 +27,7 @@ class Wish:
     title: str = ""
     key: str | None = None
     parent: str | None = None
+    relation: str = "duplicate"
     minutes: float | None = None
     known: bool = False  # the package's own demo: it need not be looked at first
 
@@ -80,7 +81,7 @@ def submit(request: Request, group: str, wish: Wish) -> list:
             seconds=seconds,
             memory=analysis.memory,
             parent=wish.parent,
-            relation="duplicate" if wish.parent else None,
+            relation=wish.relation if wish.parent else None,
         )
         for i, run in enumerate(wish.runs)
     ]

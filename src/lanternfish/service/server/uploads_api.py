@@ -18,6 +18,7 @@ from lanternfish.service.jobs import Action
 from lanternfish.service.server import tus
 from lanternfish.service.server.access import PUBLIC, allow
 from lanternfish.service.server.configuration import DAY
+from lanternfish.service.server.direct import KEY, Connection
 from lanternfish.service.server.platform import platform_of
 
 router = APIRouter(prefix="/api/v1/uploads", tags=["uploads"])
@@ -147,12 +148,21 @@ async def _append(request: Request, row: Row, begin: int) -> int:
     platform = platform_of(request)
     check = tus.checksum(request.headers)
     try:
-        reached = await platform.growing.append(row, begin, request.stream(), check)
+        direct = _direct(request)
+        reached = await platform.growing.append(row, begin, request.stream(), check, direct)
     except ClientDisconnect:
         raise tus.Refusal(400, "The connection broke; what came is kept.") from None
     if reached == row.length:
         await platform.growing.end(row.id)
     return reached
+
+
+def _direct(request: Request) -> tuple[Connection, int] | None:
+    """The connection and the length of the body; None where the length is not told."""
+    connection, length = request.scope.get(KEY), request.headers.get("content-length", "")
+    if connection is None or not length.isdigit() or "transfer-encoding" in request.headers:
+        return None
+    return connection, int(length)
 
 
 def _alive(row: Any) -> Row:

@@ -13,7 +13,8 @@ returns rows (columns as attributes, see `store.tables`). Ids are text, times se
                  create_token, find_token, tokens_of, revoke_token, note_failure,
                  failures_within, forget_failures
     data         begin_upload, find_upload, uploads_of, confirm_offset, end_upload, drop_upload,
-                 expired_uploads, add_dataset, find_dataset, datasets_of, delete_dataset
+                 expired_uploads, add_dataset, find_dataset, datasets_of, delete_dataset,
+                 note_content
     jobs in      Submission, Input, submit, submit_all, rerun, rerun_failed, duplicate,
                  submission_of, cancel, delete_job
     jobs seen    find_job, jobs_of, counts_of, inputs_of, attempts_of, artifacts_of, find_artifact,
@@ -60,6 +61,7 @@ from lanternfish.service.store.data import (
     expired_uploads,
     find_dataset,
     find_upload,
+    note_content,
     uploads_of,
 )
 from lanternfish.service.store.database import Store, open
@@ -218,6 +220,7 @@ __all__ = [
     "log_from",
     "look_at_invitation",
     "members_of",
+    "note_content",
     "note_failure",
     "note_worker",
     "open",

@@ -182,11 +182,10 @@ class _Crate:
         return main
 
     def _input(self, each: dict):
-        if each["sha256"] is None:  # stays where it is: only named
-            return self._entity(
-                f"#input-{each['name']}",
-                {"@type": "CreativeWork", "name": each["filename"], "url": each["location"]},
-            )
+        if each["location"] or each["sha256"] is None:  # stays where it is: named, with its hash
+            told = {"@type": "CreativeWork", "name": each["filename"], "url": each["location"]}
+            told |= {"sha256": each["sha256"]} if each["sha256"] else {}
+            return self._entity(f"#input-{each['name']}", told)
         place = self.folder / "inputs" / each["name"] / each["sha256"]
         place.parent.mkdir(parents=True, exist_ok=True)
         self.store.blobs.fetch(each["sha256"], place)

@@ -148,6 +148,28 @@ def add_dataset(
         return _add(store, tx, group, user, name, size, sha256, location, detail)
 
 
+def note_content(store: Store, job: str, name: str, sha256: str, size: int) -> str | None:
+    """Keep what a job has read of an input that stays in its place; its certificate tells it.
+
+    Returns the SHA-256 that the data set had when a job read it first, where it is another.
+    """
+    i, d = t.inputs.c, t.datasets.c
+    with store.write() as tx:
+        mine = (i.job_id == job, i.name == name)
+        dataset = tx.execute(
+            t.inputs.update()
+            .where(*mine)
+            .values(sha256=sha256, size=size)
+            .returning(t.inputs.c.dataset_id)
+        ).scalar()
+        if dataset is None:
+            return None
+        before = tx.execute(sa.select(d.sha256).where(d.id == dataset)).scalar()
+        if not before:
+            tx.execute(t.datasets.update().where(d.id == dataset).values(sha256=sha256, size=size))
+    return before if before and before != sha256 else None
+
+
 def find_dataset(store: Store, dataset: str) -> sa.Row | None:
     """The data set of this id (deleted ones too: see `deleted`), or None."""
     with store.read() as tx:

@@ -102,7 +102,7 @@ def find_artifact(store: Store, job: str, path: str) -> sa.Row | None:
 
 
 def children_of(store: Store, job: str) -> list[sa.Row]:
-    """Jobs that re-ran or duplicated this one, first to last."""
+    """Jobs that re-ran, duplicated or went on from this one, first to last."""
     j = t.jobs.c
     query = sa.select(t.jobs).where(j.parent_id == job, j.deleted.is_(None)).order_by(j.id)
     with store.read() as tx:

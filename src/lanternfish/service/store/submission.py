@@ -46,7 +46,8 @@ class Submission:
         reserve: bound on the job's cost, micro-units of a core-hour.
         priority: lower numbers go first, as with `nice`.
         seconds, memory: bounds of one attempt, wall-clock seconds and bytes; None: none.
-        parent, relation: the job that this is a "rerun" or "duplicate" of.
+        parent, relation: the job that this is a "rerun" or "duplicate" of, or goes on from
+            with its results ("next").
     """
 
     group: str
@@ -218,8 +219,8 @@ def _begin(
 
 
 def _job(one: Submission, job: str, batch: str, now: float) -> dict:
-    if one.relation not in (None, "rerun", "duplicate"):
-        raise StoreError(f"Expected a relation of rerun or duplicate; got {one.relation!r}.")
+    if one.relation not in (None, "rerun", "duplicate", "next"):
+        raise StoreError(f"Expected a relation of rerun, duplicate or next; got {one.relation!r}.")
     return {
         "id": job,
         "group_id": one.group,

@@ -179,7 +179,7 @@ jobs = _table(
     Column("state", String(10), nullable=False),
     Column("batch", String(26), index=True),  # jobs that were started by one click
     _to("parent_id", "jobs", index=True),
-    Column("relation", String(10)),  # to the parent: rerun or duplicate
+    Column("relation", String(10)),  # to the parent: rerun, duplicate or next
     Column("idempotency_key", String(100)),
     Column("request_hash", String(64), nullable=False),
     Column("priority", Integer, nullable=False, server_default="0"),  # lower goes first

@@ -82,7 +82,7 @@ class Attempt:
         python, variables = python_for(
             manifest, self.store.folder / "environments", lambda text: _say(relay, text)
         )
-        output, task = self._lay_out()
+        output, task = self._lay_out(relay)
         command, variables = self._command(python, variables, task)
         child = Child(
             command,
@@ -95,12 +95,18 @@ class Attempt:
         end = child.close()
         return None if self._lost else self._outcome(child, end, relay, manifest, output)
 
-    def _lay_out(self) -> tuple[Path, Path]:
+    def _lay_out(self, relay: Relay) -> tuple[Path, Path]:
         output = self.folder / f"output-{self.job.token}"
         checkpoint = self.folder / "checkpoint"
         for each in (output, checkpoint):
             each.mkdir(parents=True, exist_ok=True)
-        inputs = lay_out(self.store, ledger.inputs_of(self.store, self.job.id), self.folder / "in")
+        inputs = lay_out(
+            self.store,
+            ledger.inputs_of(self.store, self.job.id),
+            self.folder / "in",
+            lambda *content: self._note(relay, *content),
+            self._hold,
+        )
         task = {
             "analysis": self.job.analysis,
             "code": self.job.code,
@@ -114,6 +120,23 @@ class Attempt:
         file = self.folder / f"task-{self.job.token}.json"
         file.write_text(json.dumps(task), encoding="utf-8")
         return output, file
+
+    def _note(self, relay: Relay, name: str, sha256: str, size: int) -> None:
+        before = ledger.note_content(self.store, self.job.id, name, sha256, size)
+        if before:
+            relay.say(
+                f"The data of {name} are not those that a job read first: their SHA-256 was "
+                f"{before[:12]}…, and is {sha256[:12]}…."
+            )
+
+    def _hold(self) -> None:
+        """Keep the lease while inputs are read, which may take long."""
+        if time.monotonic() - self._heard >= self.worker.beat:
+            self._heard = time.monotonic()
+            state = ledger.heartbeat(
+                self.store, self.job.id, self.job.token, lease=self.worker.lease
+            )
+            self._cancelling = state is State.CANCELLING
 
     def _command(
         self, python: str, variables: dict[str, str], task: Path

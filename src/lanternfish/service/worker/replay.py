@@ -18,6 +18,7 @@ from typing import Any
 
 from lanternfish.service.analyses import Output, find_manifest
 from lanternfish.service.analyses.local import is_exact, results
+from lanternfish.service.store import NotFoundError, StoreError, places
 from lanternfish.service.worker.environments import python_for
 from lanternfish.service.worker.process import Child
 
@@ -115,9 +116,8 @@ def unpack(crate: Path, folder: Path) -> dict[str, Any]:
 def _unpack_inputs(archive: zipfile.ZipFile, found: dict, folder: Path) -> None:
     inside = {each.filename: each for each in archive.infolist()}
     for each in found["inputs"]:
-        if each["sha256"] is None:
-            if not Path(each["location"]).exists():
-                raise ReplayError(f"Expected data at {each['location']}; the crate holds no copy.")
+        if each["location"]:
+            _in_place(each, folder)
             continue
         name = f"inputs/{each['name']}/{PurePosixPath(each['filename']).name}"
         info = inside.get(name)
@@ -134,10 +134,28 @@ def _unpack_inputs(archive: zipfile.ZipFile, found: dict, folder: Path) -> None:
             raise ReplayError(f"Expected {name} as it was; its content is another.")
 
 
+def _in_place(each: dict, folder: Path) -> None:
+    """Data that the crate only names: they must be there still, and the same."""
+    location = each["location"]
+    try:
+        if places.is_bucket(location):
+            place = folder / "inputs" / PurePosixPath(each["name"]).name
+            place.mkdir(parents=True, exist_ok=True)
+            found, _ = places.copy(location, place / PurePosixPath(each["filename"]).name)
+        elif Path(location).exists():
+            found = places.content(Path(location))[0]
+        else:
+            raise NotFoundError(f"Expected data at {location}; the crate holds no copy.")
+    except StoreError as error:
+        raise ReplayError(str(error)) from None
+    if each["sha256"] and found != each["sha256"]:
+        raise ReplayError(f"Expected data at {location} as they were; their content is another.")
+
+
 def _task(found: dict, folder: Path) -> Path:
     inputs = {}
     for each in found["inputs"]:
-        if each["sha256"] is None:
+        if each["location"] and not places.is_bucket(each["location"]):
             inputs[each["name"]] = each["location"]
         else:
             place = folder / "inputs" / PurePosixPath(each["name"]).name

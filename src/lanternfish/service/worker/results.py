@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from lanternfish.service.analyses import Manifest
 from lanternfish.service.analyses.local import kind_of, results
-from lanternfish.service.store import NotFoundError, Result, Store
+from lanternfish.service.store import NotFoundError, Result, Store, StoreError, places
 
 LONGEST = 500  # characters of a result's path
 COPIED = 1 << 30  # bytes; larger inputs are linked, and must not be written to
@@ -21,17 +20,33 @@ class LostInputError(Exception):
     """An input is not there any more."""
 
 
-def lay_out(store: Store, inputs: Iterable[sa.Row], folder: Path) -> dict[str, Path]:
-    """Put a job's inputs under `folder`, each in a folder of its name; returns their paths."""
+Read = Callable[[str, str, int], None]  # (name of an input, its SHA-256, its size)
+
+
+def lay_out(
+    store: Store,
+    inputs: Iterable[sa.Row],
+    folder: Path,
+    read: Read = lambda *_: None,
+    tick: Callable[[], None] = lambda: None,
+) -> dict[str, Path]:
+    """Put a job's inputs under `folder`, each in a folder of its name; returns their paths.
+
+    Data that stay in their place are hashed as they are read, which `read` is told.
+
+    Args:
+        tick: called now and then, as reading may outlast a lease.
+    """
     found = {}
     for each in inputs:
-        if each.location and "://" not in each.location:
-            found[each.name] = _there(Path(each.location))
+        if each.location and not places.is_bucket(each.location):
+            found[each.name] = _there(each)
+            read(each.name, *places.content(found[each.name], tick))
             continue
         place = folder / each.name / safe_name(each.filename)
         place.parent.mkdir(parents=True, exist_ok=True)
         if not place.exists():
-            _fetch(store, each, place)
+            _fetch(store, each, place, read, tick)
         found[each.name] = place
     return found
 
@@ -65,20 +80,21 @@ def keep(store: Store, folder: Path, path: str, outputs: list[tuple[str, str]]) 
     return Result(path, size, sha256, kind_of(path, outputs))
 
 
-def _there(path: Path) -> Path:
+def _there(each: sa.Row) -> Path:
+    path = Path(each.location)
     if not path.exists():
         raise LostInputError(f"Expected data at {path}; they are gone.")
+    if each.dataset_id and os.path.realpath(path) != str(path):
+        raise LostInputError(f"Expected data at {path} itself; it has become a link elsewhere.")
     return path
 
 
-def _fetch(store: Store, each: sa.Row, place: Path) -> None:
+def _fetch(store: Store, each: sa.Row, place: Path, read: Read, tick: Callable[[], None]) -> None:
     if each.location:
-        import fsspec
-
-        temporary = place.with_name(".part")
-        with fsspec.open(each.location, "rb") as source, open(temporary, "wb") as target:
-            shutil.copyfileobj(source, target, 1 << 20)  # type: ignore[arg-type]
-        os.replace(temporary, place)
+        try:
+            read(each.name, *places.copy(each.location, place, tick))
+        except StoreError as error:
+            raise LostInputError(str(error)) from None
         return
     try:
         if store.blobs.remote is None and (each.size or 0) > COPIED:

@@ -1,7 +1,9 @@
-// A finished posterior: pair plot of its samples; a chosen point shows its values and simulation.
+// A finished posterior: pair plot of its samples; a chosen point shows its values and simulation;
+// walks along paths and directions are in walks.js.
 
 import { colours, element } from "./common.js";
 import { layout, loadPlotly, quiet } from "./charts.js";
+import { Walks } from "./walks.js";
 
 const MOST_POINTS = 2000;
 const MOST_COLUMNS = 6;
@@ -41,20 +43,15 @@ class Explorer {
     this.names = names;
     this.rows = rows.slice(0, MOST_POINTS);
     this.shown = names.map((_, i) => i).slice(0, MOST_COLUMNS);
-    this.traces = await this.loadTraces();
     this.choices();
     this.slider();
     this.Plotly = await loadPlotly();
+    this.walks = new Walks(this.page, this);
     await this.draw();
     this.choose(0);
+    await this.walks.begin();
     const more = rows.length > MOST_POINTS ? ` They are the first of ${count(rows.length)}.` : "";
     tell(this.page, `${count(this.rows.length)} samples of ${names.length} parameters.${more}`);
-  }
-
-  async loadTraces() {
-    if (!this.page.dataset.traces) return null;
-    const answer = await fetch(this.page.dataset.traces);
-    return answer.ok ? answer.json() : null;
   }
 
   choices() {
@@ -80,7 +77,9 @@ class Explorer {
   slider() {
     const slider = this.page.querySelector("[data-point]");
     slider.max = this.rows.length - 1;
-    slider.addEventListener("input", () => this.choose(Number(slider.value)));
+    for (const kind of ["input", "focus"]) {
+      slider.addEventListener(kind, () => this.choose(Number(slider.value))); // back from a walk, too
+    }
   }
 
   async draw() {
@@ -121,6 +120,10 @@ class Explorer {
       cell.mark = traces.length;
       traces.push({ ...cell.on, type: "scatter", mode: "markers", x: [null], y: [null], marker: { color: glow, size: 11, line: { color: "#222", width: 1 } }, hoverinfo: "skip" });
     }
+    for (const cell of this.cells.filter((each) => each.x !== each.y)) {
+      cell.way = traces.length;
+      traces.push({ ...cell.on, type: "scatter", mode: "lines", x: [null], y: [null], line: { color: glow, width: 2 }, hoverinfo: "skip" });
+    }
     const size = Math.min(n < 4 ? 560 : 800, Math.max(320, place.clientWidth));
     const made = layout({ height: size, margin: { l: 56, r: 8, t: 8, b: 48 }, bargap: 0.02 });
     delete made.xaxis;
@@ -138,45 +141,65 @@ class Explorer {
     return this.rows.map((row) => row[i]);
   }
 
+  // One of the samples.
   choose(index) {
     this.chosen = index;
     this.page.querySelector("[data-point]").value = index;
+    this.show(this.rows[index], ["sample", `${count(index + 1)} of ${count(this.rows.length)}`], []);
+    this.simulation(this.walks?.sample(index), index);
+  }
+
+  // Any point, and the way that it lies on.
+  show(theta, title, way) {
+    this.theta = theta;
+    this.way = way;
     const place = this.page.querySelector("[data-values]");
     const lines = this.names.flatMap((name, i) => [
       element("dt", {}, name),
-      element("dd", { class: "mono" }, Number(this.rows[index][i].toPrecision(6)).toString()),
+      element("dd", { class: "mono" }, Number(theta[i].toPrecision(6)).toString()),
     ]);
-    place.replaceChildren(element("dt", {}, "sample"), element("dd", {}, `${count(index + 1)} of ${count(this.rows.length)}`), ...lines);
+    place.replaceChildren(element("dt", {}, title[0]), element("dd", {}, title[1]), ...lines);
     this.mark();
-    this.trace();
   }
 
   mark() {
-    const row = this.rows[this.chosen];
     const cells = (this.cells ?? []).filter((cell) => cell.mark !== undefined);
-    if (!cells.length) return;
-    const update = { x: cells.map((cell) => [row[cell.x]]), y: cells.map((cell) => [row[cell.y]]) };
-    this.Plotly.restyle(this.page.querySelector("[data-pairs]"), update, cells.map((cell) => cell.mark));
+    if (!cells.length || !this.theta) return;
+    const place = this.page.querySelector("[data-pairs]");
+    const along = (i) => (this.way.length ? this.way.map((point) => point.theta[i]) : [null]);
+    const update = {
+      x: [...cells.map((cell) => [this.theta[cell.x]]), ...cells.map((cell) => along(cell.x))],
+      y: [...cells.map((cell) => [this.theta[cell.y]]), ...cells.map((cell) => along(cell.y))],
+    };
+    this.Plotly.restyle(place, update, [...cells.map((cell) => cell.mark), ...cells.map((cell) => cell.way)]);
   }
 
-  // traces.json: {"time": [...], "unit": "mV", "names": [...], "traces": {"sample": [[...], ...]}}
-  trace() {
-    const told = this.traces;
+  // What the model does at the chosen point: {x, sd, valid, trace} of explore.json.
+  simulation(point) {
     const card = this.page.querySelector("[data-trace-card]");
-    const values = told?.traces?.[String(this.chosen)];
+    const told = this.walks?.told;
     card.hidden = !told;
     if (!told) return;
+    const words = card.querySelector("[data-trace-words]");
     const place = card.querySelector("[data-trace]");
-    if (!values) {
-      this.Plotly.purge(place);
-      place.textContent = "The job has not kept the simulation of this sample.";
+    const does = card.querySelector("[data-does]");
+    this.Plotly.purge(place);
+    place.replaceChildren();
+    place.hidden = !point?.trace;
+    if (!point) {
+      words.textContent = "The job has not simulated this sample.";
+      does.replaceChildren();
       return;
     }
-    if (!place.classList.contains("js-plotly-plot")) place.textContent = "";
+    words.textContent = point.valid < 1 ? `${Math.round(100 * point.valid)} % of its simulations are valid.` : "";
+    does.replaceChildren(...told.statistics.flatMap(([name, unit], i) => [
+      element("dt", {}, name),
+      element("dd", { class: "mono" }, point.x[i] === null ? "none" : `${Number(point.x[i].toPrecision(4))} ${unit}`),
+    ]));
+    if (!point.trace) return;
     const { accent, glow, busy, bad } = colours();
-    const several = Array.isArray(values[0]) ? values : [values];
-    const traces = several.map((y, i) => ({ x: told.time, y, mode: "lines", name: told.names?.[i] ?? "", line: { width: 1.3, color: [accent, glow, busy, bad][i % 4] } }));
-    const made = layout({ height: 260, showlegend: several.length > 1, legend: { orientation: "h" }, xaxis: { title: { text: told.time_unit ?? "ms" } }, yaxis: { title: { text: told.unit ?? "" } } });
+    const traces = point.trace.map((y, i) => ({ x: told.time, y, mode: "lines", name: told.channels?.[i] ?? "", line: { width: 1.3, color: [accent, glow, busy, bad][i % 4] } }));
+    const made = layout({ height: 260, showlegend: traces.length > 1, legend: { orientation: "h" }, xaxis: { title: { text: told.time_unit ?? "ms" } }, yaxis: { title: { text: told.unit ?? "" } } });
     this.Plotly.react(place, traces, made, quiet);
   }
 }

@@ -39,6 +39,14 @@ function watch(page) {
   });
 }
 
+// How long it has run, which goes on while nothing else is told.
+function tick() {
+  for (const place of document.querySelectorAll("[data-since]")) {
+    place.dataset.begun ??= Date.now() - 1000 * Number(place.dataset.since);
+    place.textContent = duration((Date.now() - Number(place.dataset.begun)) / 1000);
+  }
+}
+
 class Log {
   constructor(place) {
     this.place = place;
@@ -81,4 +89,7 @@ class Log {
 }
 
 const page = document.querySelector("[data-watch]");
-if (page) watch(page);
+if (page) {
+  watch(page);
+  setInterval(tick, 1000);
+}
