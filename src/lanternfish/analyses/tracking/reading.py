@@ -121,7 +121,6 @@ def _open(path: Path):
     import cv2
 
     cv2.setNumThreads(1)  # a job takes one core: several jobs run beside each other
-    cv2.setLogLevel(0)
     video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     if not video.isOpened():
         size = path.stat().st_size
