@@ -52,6 +52,10 @@ def swim(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray
         home = np.arctan2(*(middle - place).T[::-1])
         bend = np.angle(np.exp(1j * (home - heading)))
         heading = heading + turn + np.where(out, 0.25 * bend, 0.0)
+        if scene.cross and count > 1 and (f // 40) % 2 == 0:  # every other 40 frames fish approach
+            other = np.roll(place, 1, axis=0) - place
+            toward = np.angle(np.exp(1j * (np.arctan2(other[:, 1], other[:, 0]) - heading)))
+            heading = heading + 0.12 * toward
         place = place + speed[:, None] * np.stack([np.cos(heading), np.sin(heading)], 1)
         places[f], headings[f] = place, heading
     return places, headings
@@ -72,15 +76,20 @@ def render(scene: Scene, place: np.ndarray, heading: np.ndarray, background, rng
     return np.clip(np.round(noisy), 0, 255).astype(np.uint8)
 
 
+def backdrop(scene: Scene) -> np.ndarray:
+    """The dish without fish, (height, width), uint8."""
+    base = 30 if scene.light else 190
+    rows = np.linspace(-8, 8, scene.height)[:, None]
+    return np.clip(base + rows + np.zeros(scene.width), 0, 255).astype(np.uint8)
+
+
 def write(scene: Scene, path: Path, seed: int = 0, crf: int = 18) -> np.ndarray:
     """Write an H.264 video; returns the truth, (frames, fish, 2), px."""
     import imageio_ffmpeg
 
     rng = np.random.default_rng(seed)
     places, headings = swim(scene, rng)
-    base = 30 if scene.light else 190
-    rows = np.linspace(-8, 8, scene.height)[:, None]
-    background = np.clip(base + rows + np.zeros(scene.width), 0, 255).astype(np.uint8)
+    background = backdrop(scene)
     sink = imageio_ffmpeg.write_frames(
         str(path),
         (scene.width, scene.height),
