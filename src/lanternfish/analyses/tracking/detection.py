@@ -122,7 +122,10 @@ def suggest(
     areas = [detect(frame, rough).areas[:animals] for frame in frames]
     separate = np.concatenate([each for each in areas if len(each) == animals] or areas)
     if not len(separate):
-        raise ValueError("Expected animals; no blob has four pixels: lower the threshold.")
+        raise ValueError(
+            "Expected animals that move; no blob has four pixels: lower the threshold, or check "
+            "the arena and contrast."
+        )
     # A frame in which animals touch has specks among its largest blobs: they are not animals.
     typical = separate[separate >= 0.2 * np.percentile(separate, 90)]
     low, high = np.percentile(typical, [5, 95])

@@ -25,6 +25,8 @@ from lanternfish.analyses.tracking.linking import ALONE
 
 MEMORY = 300  # frames alone, before a merger, that tell how an animal looks
 STRETCH = 25  # frames whose mean look is compared between stretches of one animal
+BRIDGE = 8  # frames between two mergers up to which they are one
+_EDGE = 2  # frames beside a merger in which a look may be that of a part of an animal
 _FREEDOM = 3.0  # of the Student distribution: animals that fight turn sharply
 _SWAP = 0.002  # least chance of any other permutation: what no model foresees
 
@@ -73,7 +75,19 @@ def mergers(states: np.ndarray, groups: np.ndarray) -> list[Merger]:
         begun, members = -1, set()
     if begun >= 0 and len(members) > 1:
         found.append(Merger(begun, frames - 1, tuple(sorted(members))))
-    return found
+    return _joined(found)
+
+
+def _joined(found: list[Merger]) -> list[Merger]:
+    """Mergers with few frames between them count as one: too few to see how an animal looks."""
+    joined: list[Merger] = []
+    for each in found:
+        if joined and each.first - joined[-1].last <= BRIDGE:
+            members = set(joined[-1].tracks) | set(each.tracks)
+            joined[-1] = Merger(joined[-1].first, each.last, tuple(sorted(members)))
+        else:
+            joined.append(each)
+    return joined
 
 
 def resolve(tracks: dict[str, np.ndarray]) -> Identities:
@@ -93,22 +107,24 @@ def resolve(tracks: dict[str, np.ndarray]) -> Identities:
     for number, event in enumerate(known):
         after = event.last + 1
         until = known[number + 1].first if number + 1 < len(known) else frames
-        during = belief.copy()
         expected, chosen = np.eye(animals), np.arange(animals)
-        current = order[event.first].copy()
+        current, held = order[event.first].copy(), np.diag(belief)
         members = [a for a in range(animals) if current[a] in event.tracks]
         if after < frames:
             score = _scores(event, until, members, order, (places, looks), (spread, width))
             best, matrix = _choose(score)
             chosen[members] = np.array(members)[best]
             expected[np.ix_(members, members)] = matrix[:, best]
-            swapped += int(np.sum(best != np.arange(len(best))))
-            order[after:] = current[chosen]
+            order[(event.first + after) // 2 :] = current[chosen]
             belief = belief @ expected
         else:
             belief = _blur(belief, members)
-        during = np.minimum(np.diag(during), np.diag(belief))
-        sure[event.first : after] = during
+        changed = chosen != np.arange(animals)
+        swapped += int(changed.sum())
+        within = np.linspace(-1, 1, after - event.first)[:, None]
+        # Tracks that changed names did so somewhere in the merger: half-way it is least sure.
+        doubt = np.where(changed, 0.5 + 0.5 * np.abs(within), 1.0)
+        sure[event.first : after] = np.minimum(held, np.diag(belief)) * doubt
         sure[after:] = np.diag(belief)
     return Identities(order, np.clip(sure, 0, 1), tuple(known), swapped)
 
@@ -125,18 +141,19 @@ def _scores(event, until, members, order, found, scales) -> np.ndarray:
     gap = after - before
     slots = order[event.first]
     for r, i in enumerate(members):
-        past = _look(looks, order[:, i], max(0, event.first - 10 * MEMORY), event.first)
+        past = _look(looks, order[:, i], max(0, event.first - 10 * MEMORY), event.first - _EDGE)
         expected = _expected(places, slots[i], before, gap)
         for c, j in enumerate(members):
             off = places[after, slots[j]] - expected
             score[r, c] = student.logpdf(off / width(gap), _FREEDOM).sum()
-            future = looks[after:until, slots[j]][:MEMORY]
+            future = looks[after + _EDGE : until - _EDGE, slots[j]][:MEMORY]
             score[r, c] += _alike(past, future, spread)
     return score
 
 
 def _look(looks: np.ndarray, slots: np.ndarray, start: int, end: int) -> np.ndarray:
     """The last looks of an animal while alone, (up to MEMORY, 2)."""
+    end = max(start, end)
     mine = looks[np.arange(start, end), slots[start:end]]
     return mine[np.isfinite(mine[:, 0])][-MEMORY:]
 
@@ -149,7 +166,7 @@ def _alike(past: np.ndarray, future: np.ndarray, spread: np.ndarray) -> float:
     # A stretch's mean has variance spread^2; half of it averages out over stretches, half stays.
     share = sum(0.5 + 0.5 / n for n in lengths)
     share *= max(1.0, STRETCH / len(future))
-    off = (past.mean(0) - future.mean(0)) / (spread * np.sqrt(share))
+    off = (np.median(past, 0) - np.median(future, 0)) / (spread * np.sqrt(share))
     return float(-0.5 * (off**2).sum())
 
 

@@ -134,12 +134,12 @@ class Linker:
         """Give tracks without a blob to the one in or beside which they should be."""
         shared = owner.copy()
         for track in np.flatnonzero((owner < 0) & np.isfinite(where[:, 0])):
-            best, gap = -1, 0.6 * np.sqrt(self._largest)
+            best, gap = -1, np.sqrt(self._largest)
             for blob in np.unique(owner[owner >= 0]):
                 x, y, w, h = blobs.boxes[blob]
                 near = np.clip(where[track], (x, y), (x + w - 1, y + h - 1))
                 far = float(np.linalg.norm(near - where[track]))
-                if far <= gap and blobs.areas[blob] > 0.5 * self._largest:
+                if far <= gap:
                     best, gap = int(blob), far
             shared[track] = best
         return shared
