@@ -194,7 +194,7 @@ def test_animals_of_one_look_that_leave_one_place_are_a_guess():
 
 def test_k_means_divides_a_blob_of_two_squares():
     square = np.argwhere(np.ones((5, 5))).astype(float)
-    pixels = np.concatenate([square, square + [6, 0]])
+    pixels = np.concatenate([square, square + np.array([6, 0])])
     centres = linking.divide(pixels, np.array([[1.0, 1.0], [9.0, 3.0]]))
     np.testing.assert_allclose(centres, [[2, 2], [8, 2]])
 

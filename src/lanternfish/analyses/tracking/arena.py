@@ -6,7 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-SHAPES = "rectangle x y width height, circle x y radius, or polygon x1 y1 x2 y2 x3 y3 ... (numbers in px)"
+SHAPES = (
+    "rectangle x y width height, circle x y radius, or polygon x1 y1 x2 y2 x3 y3 ... "
+    "(numbers in px)"
+)
 
 
 def outline(text: str) -> np.ndarray:

@@ -114,8 +114,8 @@ def suggest(
         threshold = max(4.0 * noise, float(np.sqrt(noise * contrast_of_animals)), 8.0)
     if contrast_of_animals <= threshold:
         raise ValueError(
-            f"Expected animals that move and differ from the background by more than {threshold:.0f} "
-            f"grey levels; the strongest differences are {contrast_of_animals:.0f}: check the "
+            "Expected animals that move and differ from the background by more than "
+            f"{threshold:.0f} grey levels; the strongest differences are {contrast_of_animals:.0f}: check the "
             "arena and contrast, or lower the threshold."
         )
     rough = Detector(background, arena, contrast, threshold, 4.0, np.inf)

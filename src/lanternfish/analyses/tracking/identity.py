@@ -174,7 +174,7 @@ def _choose(score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The likeliest permutation and the expected permutation matrix."""
     count = len(score)
     if count > 6:  # 720 permutations are summed; more are decided by the best one
-        rows, best = linear_sum_assignment(-score)
+        _, best = linear_sum_assignment(-score)
         matrix = np.exp(score - score.max(1, keepdims=True))
         return best, matrix / matrix.sum(1, keepdims=True)
     every = np.array(list(permutations(range(count))))

@@ -48,8 +48,8 @@ def read_header(path: Path) -> Header:
         there, first = video.read()
         if not there:
             raise VideoError(
-                f"Expected frames in {path.name}; none can be decoded: it is empty, damaged, or its "
-                f"codec is missing here: {CONVERT}."
+                f"Expected frames in {path.name}; none can be decoded: it is empty, damaged, or "
+                f"its codec is missing here: {CONVERT}."
             )
         times = [video.get(cv2.CAP_PROP_POS_MSEC)]
         while len(times) < 200 and video.grab():
@@ -58,7 +58,7 @@ def read_header(path: Path) -> Header:
         if frames > len(times):
             video.set(cv2.CAP_PROP_POS_FRAMES, max(frames - 2, 0))
             whole = bool(video.grab())
-        elif 0 < frames:
+        elif frames > 0:
             whole = len(times) >= frames - 1
     finally:
         video.release()

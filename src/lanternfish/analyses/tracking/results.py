@@ -136,6 +136,7 @@ def _score(job: Job, poses: Poses) -> list[str]:
         "",
         "| coverage | median error | offset x, y | lasting swaps | right name | stated |",
         "|---|---|---|---|---|---|",
-        f"| {got.coverage:.3f} | {got.error:.2f} px | {got.offset[0]:+.2f}, {got.offset[1]:+.2f} px "
+        f"| {got.coverage:.3f} | {got.error:.2f} px "
+        f"| {got.offset[0]:+.2f}, {got.offset[1]:+.2f} px "
         f"| {got.swaps} | {got.accuracy:.3f} | {stated:.3f} |",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -41,11 +42,12 @@ def right(centres: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return nearest
 
 
-def score(centres: np.ndarray, truth: np.ndarray, lasting: int = 15) -> Score:
+def score(centres: np.ndarray, truth: np.ndarray, lasting: int = 15, apart: float = 30.0) -> Score:
     """Compare tracks (frames, animals, 2) with truth of the same shape.
 
     Args:
-        lasting: frames from which on a changed name counts as a swap.
+        lasting: frames from which on a changed name counts as a swap. apart: px; frames in which
+            animals are nearer to each other do not count for swaps: one blob has no names.
     """
     nearest = right(centres, truth)
     whole = np.flatnonzero((nearest >= 0).all(1))
@@ -53,12 +55,15 @@ def score(centres: np.ndarray, truth: np.ndarray, lasting: int = 15) -> Score:
     matched = np.where(nearest >= 0, nearest, 0)
     off = centres - np.take_along_axis(truth, matched[..., None], 1)
     off = off[nearest >= 0]
+    between = np.linalg.norm(truth[:, :, None] - truth[:, None], axis=-1)
+    between[:, np.arange(truth.shape[1]), np.arange(truth.shape[1])] = np.inf
+    clear = between.min((1, 2)) >= apart if truth.shape[1] > 1 else np.ones(len(truth), bool)
     swaps = 0
     for a in range(centres.shape[1]):
-        line = nearest[nearest[:, a] >= 0, a]
+        line = nearest[(nearest[:, a] >= 0) & clear, a]
         edges = np.flatnonzero(np.diff(line)) + 1
         parts = [part for part in np.split(line, edges) if len(part) >= lasting]
-        swaps += sum(int(p[0] != q[0]) for p, q in zip(parts, parts[1:], strict=False))
+        swaps += sum(int(p[0] != q[0]) for p, q in pairwise(parts))
     return Score(
         float((nearest >= 0).mean()),
         float(np.median(np.linalg.norm(off, axis=-1))) if len(off) else float("nan"),

@@ -145,8 +145,8 @@ def _notes(job: Job, header, tracks: linking.Tracks, poses: Poses) -> list[str]:
     more = float(np.mean(np.array(tracks.extra) > 0))
     if more > 0.02:
         notes.append(
-            f"In {100 * more:.0f} % of the frames there were more blobs of an animal's size than the "
-            f"{job.settings.animals} animals: raise the number of animals or the threshold, or "
+            f"In {100 * more:.0f} % of the frames there were more blobs of an animal's size than "
+            f"the {job.settings.animals} animals: raise the number of animals or the threshold, or "
             "leave reflections out of the arena."
         )
     for a, name in enumerate(poses.animals):
