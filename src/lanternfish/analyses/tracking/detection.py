@@ -115,7 +115,8 @@ def suggest(
     if contrast_of_animals <= threshold:
         raise ValueError(
             "Expected animals that move and differ from the background by more than "
-            f"{threshold:.0f} grey levels; the strongest differences are {contrast_of_animals:.0f}: check the "
+            f"{threshold:.0f} grey levels; the strongest differences are "
+            f"{contrast_of_animals:.0f}: check the "
             "arena and contrast, or lower the threshold."
         )
     rough = Detector(background, arena, contrast, threshold, 4.0, np.inf)
