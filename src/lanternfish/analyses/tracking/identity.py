@@ -7,10 +7,11 @@ At the end of each merger the tracks i before it and j after it are compared,
 q_j the place after the merger and p_i(d) the place expected d frames after the last one alone, t a
 Student distribution whose width is that of the same prediction in the parts of this video where
 animals are alone, a the look (root of area, contrast), s its spread between stretches of the same
-animal, w = 1/2, as animals that meet turn more than animals alone (chosen on generated videos with
-seeds 0 to 11; `benchmarks/tracking.py` measures on others). Permutations of the tracks of a merger have probabilities proportional to the product; the
-likeliest is taken. Mergers count as independent, so that the probability that a name is still on
-the same animal is the diagonal of the product of the mergers' expected permutation matrices.
+animal, w = 1/2, as animals that meet turn more than animals alone (chosen on generated videos
+with seeds 0 to 11; `benchmarks/tracking.py` measures on others). Permutations of the tracks of a
+merger have probabilities proportional to the product; the likeliest is taken. Mergers count as
+independent, so that the probability that a name is still on the same animal is the diagonal of
+the product of the mergers' expected permutation matrices.
 """
 
 from __future__ import annotations
