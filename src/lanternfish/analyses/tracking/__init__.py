@@ -13,7 +13,6 @@ from lanternfish.analyses.tracking.documentation import DOCUMENTATION
 from lanternfish.service.analyses import Analysis, Demo, Input, Job, Output, Problem
 
 HERE = Path(__file__).parent
-_PX = {"unit": "px"}
 
 
 class Settings(BaseModel):
@@ -65,14 +64,14 @@ class Settings(BaseModel):
         gt=0,
         title="Near",
         description="Distance under which two animals count as near each other.",
-        json_schema_extra=_PX,
+        json_schema_extra={"unit": "px"},
     )
     cell: float = Field(
         20.0,
         ge=2,
         title="Square of the occupancy map",
         description="Side of the squares in which time is summed.",
-        json_schema_extra=_PX,
+        json_schema_extra={"unit": "px"},
     )
     tail: int = Field(
         30,

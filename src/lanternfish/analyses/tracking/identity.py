@@ -2,7 +2,7 @@
 
 At the end of each merger the tracks i before it and j after it are compared,
 
-    log P(j is i) = w log t(q_j - p_i(d)) + log N(a_j - a_i; s),
+    log P(j is i) = w log t(q_j - p_i(d)) + log t(a_j - a_i; s),
 
 q_j the place after the merger and p_i(d) the place expected d frames after the last one alone, t a
 Student distribution whose width is that of the same prediction in the parts of this video where
@@ -30,6 +30,8 @@ STRETCH = 25  # frames whose mean look is compared between stretches of one anim
 BRIDGE = 8  # frames between two mergers up to which they are one
 _EDGE = 2  # frames beside a merger in which a look may be that of a part of an animal
 _FREEDOM = 3.0  # of the Student distribution: animals that fight turn sharply
+_LOOKS = 4.0  # freedom of the Student distribution of looks: posture and light change them
+_FLOOR = 0.03  # least spread of looks, as a share of them
 _TRUST = 0.5  # w, see above
 _SWAP = 0.002  # least chance of any other permutation: what no model foresees
 
@@ -170,7 +172,7 @@ def _alike(past: np.ndarray, future: np.ndarray, spread: np.ndarray) -> float:
     share = sum(0.5 + 0.5 / n for n in lengths)
     share *= max(1.0, STRETCH / len(future))
     off = (np.median(past, 0) - np.median(future, 0)) / (spread * np.sqrt(share))
-    return float(-0.5 * (off**2).sum())
+    return float(student.logpdf(off, _LOOKS).sum())
 
 
 def _choose(score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -240,4 +242,5 @@ def _spread(looks: np.ndarray) -> np.ndarray:
                 means.append(np.diff(kept.mean(1), axis=0) / np.sqrt(2))
     if not means:
         return np.array([1.0, 5.0])
-    return np.maximum(np.sqrt((np.concatenate(means) ** 2).mean(0)), [0.05, 0.2])
+    floor = _FLOOR * np.nanmedian(looks.reshape(-1, 2), 0)
+    return np.maximum(np.sqrt((np.concatenate(means) ** 2).mean(0)), floor)
