@@ -33,6 +33,7 @@ _OURS = {
     "npe": "lanternfish.analyses.npe:analysis",
     "epi": "lanternfish.analyses.epi:analysis",
     "sweep": "lanternfish.analyses.sweep:analysis",
+    "tracking": "lanternfish.analyses.tracking:analysis",
 }
 
 
