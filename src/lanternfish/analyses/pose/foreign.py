@@ -4,8 +4,8 @@ HDF5 is read with h5py, and never a pickled object in it.
 
     DeepLabCut CSV    header rows scorer, [individuals,] bodyparts, coords (x, y, likelihood)
     DeepLabCut HDF5   a pandas table "df_with_missing/table": values_block_0 (frames, columns), and
-                      the names of its columns as the CSV's header rows, which pandas pickles:
-                      their text is read without unpickling, and refused where it is unclear
+                      the names of its columns as the CSV's header rows, which pandas pickles: lists
+                      and text of it are read opcode by opcode, anything else is refused
     SLEAP analysis    tracks (animals, 2, keypoints, frames), point_scores, node_names, edge_inds
     SLEAP .slp        frames, instances, points, pred_points; skeleton as JSON in "metadata"
 
@@ -127,36 +127,83 @@ def _dlc(numbers, frames: list[int], named: dict[str, list[str]]) -> Found:
 
 
 def _dlc_hdf5(file, path: Path) -> Found:
-    import re
-
     table = file["df_with_missing"].get("table")
+    advice = "export it as CSV (deeplabcut.analyze_videos(..., save_as_csv=True))."
     if table is None or table.dtype.names is None or "values_block_0" not in table.dtype.names:
         raise ForeignError(
             f"Expected a pandas table, as DeepLabCut writes it; {path.name} has another layout: "
-            "export it as CSV (deeplabcut.analyze_videos(..., save_as_csv=True))."
+            f"{advice}"
         )
-    kept = table.attrs.get("values_block_0_kind")
-    text = kept.decode("utf-8", "replace") if isinstance(kept, bytes) else str(kept)
-    # A pickle of protocol 0 is text: every name stands on a line "V" name. It is never loaded.
-    words = re.findall(r"^\(?(?:l?p\d+\n)?a?\(?V(.*)$", text, re.M)
+    kept = table.attrs.get("values_block_0_kind", b"")
     values = table["values_block_0"]
-    frames = [int(each) for each in table["index"]]
-    if "likelihood" not in words and "x" not in words:
+    try:
+        names = plain_pickle(bytes(kept) if not isinstance(kept, str) else kept.encode("latin-1"))
+        columns = [[str(word) for word in column] for column in names]
+        levels = {len(column) for column in columns}
+        if len(columns) != values.shape[1] or len(levels) != 1 or not levels <= {3, 4}:
+            raise ValueError("the names do not fit the columns")
+    except (ValueError, TypeError, IndexError, KeyError) as error:
         raise ForeignError(
-            f"Expected names of the columns as text; those of {path.name} are packed: export it as "
-            "CSV (deeplabcut.analyze_videos(..., save_as_csv=True))."
-        )
-    levels = len(words) // values.shape[1]
-    if levels not in (3, 4) or levels * values.shape[1] != len(words):
-        raise ForeignError(
-            f"Expected three or four names for each of {values.shape[1]} columns; {path.name} has "
-            "others: export it as CSV (deeplabcut.analyze_videos(..., save_as_csv=True))."
-        )
-    names = [words[i::levels] for i in range(levels)]
+            f"Expected names of columns as plain text; those of {path.name} are not ({error}): "
+            f"{advice}"
+        ) from None
     keys = ("scorer", "bodyparts", "coords")
-    if levels == 4:
+    if levels == {4}:
         keys = ("scorer", "individuals", "bodyparts", "coords")
-    return _dlc(values, frames, dict(zip(keys, names, strict=True)))
+    head = dict(zip(keys, map(list, zip(*columns, strict=True)), strict=True))
+    return _dlc(values, [int(each) for each in table["index"]], head)
+
+
+def plain_pickle(data: bytes) -> list:
+    """Lists, tuples and text of a pickle, read opcode by opcode; nothing is imported or called.
+
+    Raises:
+        ValueError: there is anything else in it.
+    """
+    import pickletools
+
+    stack: list = []
+    memo: dict = {}
+    mark = object()
+
+    def since() -> list:
+        start = max(i for i, each in enumerate(stack) if each is mark)
+        found = stack[start + 1 :]
+        del stack[start:]
+        return found
+
+    for opcode, value, _ in pickletools.genops(data):
+        name = opcode.name
+        if name in ("PROTO", "FRAME"):
+            continue
+        if name == "STOP":
+            return stack.pop()
+        if name == "MARK":
+            stack.append(mark)
+        elif name in ("UNICODE", "BINUNICODE", "SHORT_BINUNICODE"):
+            stack.append(value)
+        elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
+            memo[value] = stack[-1]
+        elif name == "MEMOIZE":
+            memo[len(memo)] = stack[-1]
+        elif name in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(memo[value])
+        elif name in ("LIST", "TUPLE"):
+            found = since()
+            stack.append(found if name == "LIST" else tuple(found))
+        elif name == "EMPTY_LIST":
+            stack.append([])
+        elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
+            count = int(name[-1])
+            found = stack[-count:]
+            del stack[-count:]
+            stack.append(tuple(found))
+        elif name in ("APPEND", "APPENDS"):
+            found = since() if name == "APPENDS" else [stack.pop()]
+            stack[-1].extend(found)
+        else:
+            raise ValueError(f"a packed object ({name})")
+    raise ValueError("cut off")
 
 
 def _sleap_analysis(file) -> Found:

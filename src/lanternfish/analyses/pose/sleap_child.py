@@ -113,6 +113,7 @@ def train(task) -> None:
             num_workers=0,
             data_pipeline_fw="torch_dataset_cache_img_memory",
             train_steps_per_epoch=task["steps"],
+            min_train_steps_per_epoch=task["steps"],
             max_epochs=task["epochs"][name],
             seed=task["seed"],
             save_ckpt=True,
