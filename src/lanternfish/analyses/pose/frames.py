@@ -70,11 +70,14 @@ def choose(pictures, count: int, seed: int) -> list[int]:
     flat = np.asarray(pictures, float)
     if len(flat) <= count:
         return list(range(len(flat)))
-    centres, group = kmeans2(flat, count, minit="++", seed=seed, missing="warn")
-    found = set()
-    for k in np.unique(group):
-        members = np.flatnonzero(group == k)
-        found.add(int(members[np.argmin(((flat[members] - centres[k]) ** 2).sum(1))]))
+    distinct, first = np.unique(flat, axis=0, return_index=True)
+    found = set(map(int, first[:count])) if len(first) <= count else set()
+    if not found:
+        centres, group = kmeans2(distinct, count, minit="++", rng=seed)
+        for k in np.unique(group):
+            members = np.flatnonzero(group == k)
+            gaps = ((distinct[members] - centres[k]) ** 2).sum(1)
+            found.add(int(first[members[np.argmin(gaps)]]))
     for index in np.linspace(0, len(flat) - 1, 4 * count).round().astype(int):
         if len(found) == count:
             break
