@@ -4,6 +4,7 @@ import csv
 import json
 import pickle
 import shutil
+import subprocess
 from pathlib import Path
 
 import h5py
@@ -81,13 +82,13 @@ def test_frames_that_are_taken_are_those_of_their_number(small, tmp_path):
     clip = video.look(path)
     assert (clip.frames, clip.width, clip.height, clip.fps) == (24, 128, 96, 25)
     drawn = list(synthetic.draw(truth, (128, 96), 3))
-    for number, png in zip(
-        (3, 17), video.extract(clip, [17, 3], tmp_path, grey=True), strict=True
-    ):
+    for number, png in zip((3, 17), video.extract(clip, [17, 3], tmp_path, grey=True), strict=True):
         found = 255 * matplotlib.image.imread(png)
         gaps = [np.abs(found - each).mean() for each in drawn]
         assert int(np.argmin(gaps)) == number
-    gaps = [np.abs(a.astype(float) - b).mean() for a, b in zip(video.read(clip), drawn, strict=True)]
+    gaps = [
+        np.abs(a.astype(float) - b).mean() for a, b in zip(video.read(clip), drawn, strict=True)
+    ]
     assert max(gaps) < 5
 
 
@@ -111,15 +112,14 @@ def test_bad_input_is_told_before_a_job_is_queued(small, tmp_path):
     labels = synthetic.labels_of(truth, range(3), {})
     labels.write(tmp_path / "few.json")
     assert "8 labelled frames or more" in problems({"video": path, "labels": tmp_path / "few.json"})
-    far = Labels(labels.skeleton, {k + 20: v for k, v in synthetic.labels_of(truth, range(9), {}).frames.items()})  # fmt: skip
+    nine = synthetic.labels_of(truth, range(9), {})
+    far = Labels(nine.skeleton, {k + 20: v for k, v in nine.frames.items()})
     far.write(tmp_path / "far.json")
     assert "of another video" in problems({"video": path, "labels": tmp_path / "far.json"})
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(path.read_bytes()[:3000])
     assert "cannot" in problems({**good, "video": cut})
     changing = tmp_path / "changing.mp4"
-    import subprocess
-
     subprocess.run(
         [video.ffmpeg(), "-v", "error", "-i", str(path), "-vf", "select='not(between(n,5,12))'",
          "-fps_mode", "passthrough", str(changing)], check=True,
@@ -238,8 +238,6 @@ def finished(store, group, user, path, out, made):
     asked = st.Submission(group, user, "pose_frames", "1", {}, 0, (st.Input("video", data.id),))
     st.submit(store, asked)
     job = st.claim(store, "worker")
-    results = tuple(
-        st.Result(name, *reversed(store.blobs.put(out / name))) for name in made
-    )
+    results = tuple(st.Result(name, *reversed(store.blobs.put(out / name))) for name in made)
     st.finish(store, job.id, job.token, st.Outcome("succeeded", results=results))
     return job.id

@@ -40,7 +40,9 @@ class Settings(BaseModel):
     threshold: float = Field(
         0.0, ge=0, le=1, title="Least confidence", description="Keypoints below it are left out."
     )
-    video: bool = Field(True, title="Labelled video", description="Draw it, where there is a video.")
+    video: bool = Field(
+        True, title="Labelled video", description="Draw it, where there is a video."
+    )
 
 
 def validate(settings: Settings, inputs: Mapping[str, Path]) -> list[Problem]:
@@ -54,7 +56,9 @@ def validate(settings: Settings, inputs: Mapping[str, Path]) -> list[Problem]:
     except (ForeignError, VideoError) as error:
         return [Problem(f"inputs.{name}", inputs[name].name, str(error))]
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        text = f"Expected results as DeepLabCut or SLEAP write them; {type(error).__name__}: {error}."
+        text = (
+            f"Expected results as DeepLabCut or SLEAP write them; {type(error).__name__}: {error}."
+        )
         return [Problem(f"inputs.{name}", inputs[name].name, text)]
     return []
 

@@ -153,8 +153,7 @@ def _labels(told: dict[str, Any]) -> Labels:
         if number in frames:
             raise LabelsError(f"Expected each frame once; frame {number} comes twice.")
         frames[number] = tuple(
-            _animal(animal["points"], len(skeleton.keypoints), number)
-            for animal in each["animals"]
+            _animal(animal["points"], len(skeleton.keypoints), number) for animal in each["animals"]
         )
     return Labels(skeleton, frames, dict(told.get("video") or {}))
 

@@ -31,15 +31,13 @@ def heal_torchvision() -> None:
     import torch
 
     try:
-        import torchvision  # noqa: F401
+        import torchvision
     except (RuntimeError, ImportError):
         for name in [n for n in sys.modules if n.split(".")[0] == "torchvision"]:
             del sys.modules[name]
         library = torch.library.Library("torchvision", "DEF")
         library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define(
-            "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-        )
+        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         heal_torchvision.kept = library  # it ends with the object
         import torchvision  # noqa: F401
 
@@ -183,7 +181,9 @@ def predict(task) -> None:
             score[frame.frame_idx, k] = each.points["score"]
     score[np.isnan(points[..., 0])] = np.nan
     np.savez_compressed(task["out"], points=points, score=score)
-    Path(task["out"]).with_suffix(".json").write_text(json.dumps({"keypoints": names, "edges": edges}))
+    Path(task["out"]).with_suffix(".json").write_text(
+        json.dumps({"keypoints": names, "edges": edges})
+    )
     if task.get("slp"):
         found.save(task["slp"], embed=False)
 
@@ -200,7 +200,11 @@ def convert(task) -> None:
         if labels.videos.index(frame.video) != 0:
             continue
         animals = [
-            {"points": [None if np.isnan(p).any() else [float(p[0]), float(p[1])] for p in e.numpy()]}
+            {
+                "points": [
+                    None if np.isnan(p).any() else [float(p[0]), float(p[1])] for p in e.numpy()
+                ]
+            }
             for e in frame.user_instances or frame.instances
         ]
         frames.append({"frame": int(frame.frame_idx), "animals": animals})

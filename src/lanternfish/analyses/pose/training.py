@@ -22,7 +22,13 @@ from lanternfish.analyses.pose.frames import HERE
 from lanternfish.analyses.pose.labels import Labels, LabelsError, read_labels, split
 from lanternfish.analyses.pose.video import ENDINGS, Clip, VideoError, extract, look, read
 from lanternfish.service.analyses import (
-    Analysis, Demo, Environment, Input, Job, Output, Problem,
+    Analysis,
+    Demo,
+    Environment,
+    Input,
+    Job,
+    Output,
+    Problem,
 )  # fmt: skip
 
 FEWEST = 8  # labelled frames
@@ -67,7 +73,11 @@ class Settings(BaseModel):
         1, ge=1, le=50, title="Animals", description="Animals in a frame, at most."
     )
     epochs: int = Field(
-        60, ge=1, le=1_000, title="Epochs", description="Rounds of training of each network, at most."
+        60,
+        ge=1,
+        le=1_000,
+        title="Epochs",
+        description="Rounds of training of each network, at most.",
     )
     steps: int = Field(
         40, ge=5, le=2_000, title="Steps", description="Steps of four pictures in an epoch."
@@ -256,7 +266,10 @@ def _predict(job: Job, folder: Path, source, out: Path, begin: float):
 
     if not out.is_file():
         task = {"do": "predict", "foreign": "model" in job.inputs, "source": source}
-        task |= {"models": [str(folder / part) for part in PARTS], "out": str(out.with_stem("part"))}
+        task |= {
+            "models": [str(folder / part) for part in PARTS],
+            "out": str(out.with_stem("part")),
+        }
         task |= {"animals": job.settings.animals, "threshold": job.settings.threshold}
         watch(job, {**task, "device": job.settings.device}, begin, 0.85)
         shutil.move(out.with_name("part.json"), out.with_suffix(".json"))

@@ -5,6 +5,7 @@ Frames are counted as the decoder gives them, from 0, none dropped or doubled.
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -73,7 +74,7 @@ def look(path: Path) -> Clip:
             f"Expected a video without a rotation mark; {path.name} has one: write it upright "
             f"(ffmpeg -i {path.name} upright.mp4)."
         )
-    steps = [b - a for a, b in zip(times, times[1:], strict=False)]
+    steps = [b - a for a, b in itertools.pairwise(times)]
     usual = sorted(steps)[len(steps) // 2]
     rate = (len(times) - 1) / ((times[-1] - times[0]) * base) if times[-1] > times[0] else 0.0
     if usual <= 0 or max(steps) > 1.5 * usual + 1 or min(steps) < 0.5 * usual - 1:

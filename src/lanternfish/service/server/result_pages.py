@@ -37,9 +37,7 @@ def label(request: Request, job_id: str) -> Response:
         raise st.NotFoundError("This job has left no frames to label (frames.json).")
     video = next((i.dataset_id for i in st.inputs_of(store, job_id) if i.name == "video"), None)
     may_run = request.state.actor.may(Action.RUN, job.group_id)
-    return page(
-        request, "label.html", job=job, index=FRAMES, video=video or "", may_run=may_run
-    )
+    return page(request, "label.html", job=job, index=FRAMES, video=video or "", may_run=may_run)
 
 
 @router.get("/jobs/{job_id}/certificate", **allow(Action.SEE, "job"))
