@@ -51,8 +51,8 @@ def deeplabcut(truth: np.ndarray, path: Path) -> None:
         table.writerow(["bodyparts", *(names[k] for _, k, _ in columns)])
         table.writerow(["coords", *(c for _, _, c in columns)])
         for frame, each in enumerate(truth):
-            table.writerow([frame, *(1.0 if c == "likelihood" else round(each[a, k, "xy".index(c)], 3)
-                                     for a, k, c in columns)])  # fmt: skip
+            places = {"x": each[..., 0], "y": each[..., 1], "likelihood": np.ones(each.shape[:2])}
+            table.writerow([frame, *(round(float(places[c][a, k]), 3) for a, k, c in columns)])
 
 
 def main() -> None:

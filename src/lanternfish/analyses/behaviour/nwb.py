@@ -55,9 +55,7 @@ def _write_one(poses, a, path, start, software, video, species) -> Path:
         if poses.is_regular() and len(poses.times) > 1
         else {"timestamps": np.asarray(poses.times, np.float64)}
     )
-    about = {"original_videos": [video]} if video else {}
-    if video and all(poses.size):
-        about["dimensions"] = np.array([[*poses.size]], np.uint16)
+    about = {"source_video": _movie(file, poses, video)} if video else {}
     estimate = PoseEstimation(
         name="PoseEstimation",
         pose_estimation_series=[_series(poses, a, k, clock) for k in range(len(poses.keypoints))],
@@ -75,6 +73,23 @@ def _write_one(poses, a, path, start, software, video, species) -> Path:
     with pynwb.NWBHDF5IO(path, "w") as io:
         io.write(file)
     return path
+
+
+def _movie(file, poses, video):
+    import pynwb
+
+    movie = pynwb.image.ImageSeries(
+        name="video",
+        description="The video that was tracked",
+        external_file=[video],
+        starting_frame=[0],
+        format="external",
+        unit="n.a.",
+        dimension=np.array(poses.size),
+        timestamps=np.asarray(poses.times, np.float64),
+    )
+    file.add_acquisition(movie)
+    return movie
 
 
 def _series(poses, a, k, clock):

@@ -39,7 +39,7 @@ def speed(poses: Poses) -> Figure:
     for a, axes in enumerate(panels):
         axes.plot(poses.times, values[:, a], color=_paint(a), lw=0.7)
         axes.set_title(poses.animals[a], fontsize=8, loc="left")
-        axes.set_ylim(bottom=0)
+    panels[0].set_ylim(bottom=0)
     figure.supylabel("speed (px/s)", fontsize=9)
     panels[-1].set_xlabel("time (s)")
     return figure

@@ -34,8 +34,8 @@ it will meet. The job's page has a button, *Label the frames*: it opens the labe
 **What comes out.** The frames (PNG) and their list (`frames.json`). The labelling page saves what
 you label as a data set of your group, which *Pose from a few labelled frames* trains with.
 
-**Limits.** Frames are compared by their brightness at 32 pixels across: what moves little in a large
-picture is not seen. Choose *evenly* then.
+**Limits.** Frames are compared by their brightness at 32 pixels across: what moves little in a
+large picture is not seen. Choose *evenly* then.
 """
 
 

@@ -5,8 +5,8 @@
      "skeleton": {"keypoints": ["nose", "tail"], "edges": [[0, 1]], "symmetric": [[2, 3]]},
      "frames": [{"frame": 12, "animals": [{"points": [[x, y], null]}]}]}
 
-`points` has one entry for each keypoint: a position in pixels, or null where it is not seen. A frame
-without animals says that there is none in it; a frame that nobody looked at is not in the list.
+`points` has one entry for each keypoint: a position in pixels, or null where it is not seen. A
+frame without animals says that there is none in it; a frame that nobody looked at is not in the list.
 """
 
 from __future__ import annotations

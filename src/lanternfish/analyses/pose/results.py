@@ -1,4 +1,4 @@
-"""Results of a pose analysis: tables, NWB, pictures, labelled video, and errors where truth is known."""
+"""Results of a pose analysis: tables, NWB, pictures, labelled video, and errors."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def link(points: np.ndarray, score: np.ndarray, animals: int) -> tuple[np.ndarra
     import numpy as np
     from scipy.optimize import linear_sum_assignment
 
-    frames, most, keypoints = points.shape[:3]
+    frames, keypoints = points.shape[0], points.shape[2]
     places = np.full((frames, animals, keypoints, 2), np.nan)
     sure = np.zeros((frames, animals, keypoints))
     with np.errstate(all="ignore"):

@@ -80,7 +80,7 @@ def train(task) -> None:
         labels = labels_of(told, skeleton, task[part], task["images"])
         labels.save(str(folder / f"{part}.slp"), embed=True)
     heads = {
-        "centroid": {"centroid": {"confmaps": {"anchor_part": None, "sigma": 2.5 * task["scale"] * 2,
+        "centroid": {"centroid": {"confmaps": {"anchor_part": None, "sigma": 2.5,
                                                "output_stride": 2}}},
         "instance": {"centered_instance": {"confmaps": {
             "part_names": task["keypoints"], "anchor_part": None, "sigma": task["sigma"],

@@ -36,6 +36,7 @@ _OURS = {
     "pose": "lanternfish.analyses.pose.training:analysis",
     "pose_frames": "lanternfish.analyses.pose.frames:analysis",
     "pose_import": "lanternfish.analyses.pose.imported:analysis",
+    "tracking": "lanternfish.analyses.tracking:analysis",
 }
 
 

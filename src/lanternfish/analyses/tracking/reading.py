@@ -1,0 +1,131 @@
+"""Reading a video: its header, its frames with their times, from any frame on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+CONVERT = "convert it with `ffmpeg -i VIDEO -c:v libx264 -pix_fmt yuv420p NEW.mp4`"
+
+
+class VideoError(ValueError):
+    """The video cannot be read."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a video says of itself.
+
+    Attributes:
+        frames: by its header, or its duration; width, height: px; rate: frames a second.
+        regular: whether the first frames are equally far from each other.
+        whole: whether the last frame that the header tells of can be read.
+    """
+
+    frames: int
+    width: int
+    height: int
+    rate: float
+    regular: bool
+    whole: bool
+
+
+def read_header(path: Path) -> Header:
+    """Look at the header, the first frames and the last.
+
+    Raises:
+        VideoError: in one sentence what is wrong.
+    """
+    import cv2
+
+    video = _open(path)
+    try:
+        frames = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+        rate = float(video.get(cv2.CAP_PROP_FPS))
+        there, first = video.read()
+        if not there:
+            raise VideoError(
+                f"Expected frames in {path.name}; none can be decoded: it is empty, damaged, or "
+                f"its codec is missing here: {CONVERT}."
+            )
+        times = [video.get(cv2.CAP_PROP_POS_MSEC)]
+        while len(times) < 200 and video.grab():
+            times.append(video.get(cv2.CAP_PROP_POS_MSEC))
+        whole = True
+        if frames > len(times):
+            video.set(cv2.CAP_PROP_POS_FRAMES, max(frames - 2, 0))
+            whole = bool(video.grab())
+        elif frames > 0:
+            whole = len(times) >= frames - 1
+    finally:
+        video.release()
+    steps = np.diff(times)
+    middle = float(np.median(steps)) if len(steps) else 0.0
+    regular = bool(len(steps) == 0 or np.all(np.abs(steps - middle) <= 0.25 * middle + 1.01))
+    height, width = first.shape[:2]
+    return Header(max(frames, len(times)), width, height, rate, regular, whole)
+
+
+def grey_frames(path: Path, start: int = 0) -> Iterator[tuple[float, np.ndarray]]:
+    """Time (s) and grey picture (height, width), uint8, of each frame from `start` on."""
+    import cv2
+
+    for time, frame in colour_frames(path, start):
+        yield time, cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
+
+
+def colour_frames(path: Path, start: int = 0) -> Iterator[tuple[float, np.ndarray]]:
+    """Time (s) and picture (height, width, 3), uint8, blue green red, of each frame from `start`.
+
+    Frames before `start` are decoded and left out, as seeking is inexact in many formats.
+    """
+    import cv2
+
+    video = _open(path)
+    try:
+        for _ in range(start):
+            if not video.grab():
+                return
+        while True:
+            there, frame = video.read()
+            if not there:
+                return
+            yield video.get(cv2.CAP_PROP_POS_MSEC) / 1_000, frame
+    finally:
+        video.release()
+
+
+def sample(path: Path, frames: int, wanted: int) -> np.ndarray:
+    """Grey pictures spread over the video, (up to `wanted`, height, width)."""
+    import cv2
+
+    video = _open(path)
+    found = []
+    try:
+        for index in np.unique(np.linspace(0, max(frames - 1, 0), wanted).astype(int)):
+            video.set(cv2.CAP_PROP_POS_FRAMES, int(index))
+            there, frame = video.read()
+            if there:
+                found.append(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY))
+    finally:
+        video.release()
+    if not found:
+        raise VideoError(f"Expected frames in {path.name}; none can be decoded: {CONVERT}.")
+    return np.stack(found)
+
+
+def _open(path: Path):
+    import cv2
+
+    cv2.setNumThreads(1)  # a job takes one core: several jobs run beside each other
+    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    if not video.isOpened():
+        size = path.stat().st_size
+        raise VideoError(
+            f"Expected a video; {path.name} ({size} bytes) cannot be opened: it is empty, damaged "
+            f"or cut off: copy it again, or {CONVERT}."
+        )
+    return video
