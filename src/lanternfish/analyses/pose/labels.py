@@ -6,7 +6,7 @@
      "frames": [{"frame": 12, "animals": [{"points": [[x, y], null]}]}]}
 
 `points` has one entry for each keypoint: a position in pixels, or null where it is not seen. A
-frame without animals says that there is none in it; a frame that nobody looked at is not in the list.
+frame without animals says that there is none in it; a frame that nobody looked at is not listed.
 """
 
 from __future__ import annotations
