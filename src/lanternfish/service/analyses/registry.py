@@ -33,6 +33,9 @@ _OURS = {
     "npe": "lanternfish.analyses.npe:analysis",
     "epi": "lanternfish.analyses.epi:analysis",
     "sweep": "lanternfish.analyses.sweep:analysis",
+    "pose": "lanternfish.analyses.pose.training:analysis",
+    "pose_frames": "lanternfish.analyses.pose.frames:analysis",
+    "pose_import": "lanternfish.analyses.pose.imported:analysis",
     "tracking": "lanternfish.analyses.tracking:analysis",
 }
 

@@ -1,4 +1,4 @@
-"""Pages of results: the explorer of a posterior, and the certificate."""
+"""Pages of results: the explorer of a posterior, labels on frames, and the certificate."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from lanternfish.service.server.rendering import page
 router = APIRouter()
 SAMPLES, EXPLORED, POSTERIOR = "samples.csv", "explore.json", "posterior.zip"
 EXPLORER = "explore"  # the analysis that looks at chosen points and paths
+FRAMES = "frames.json"  # index of frames to label
 
 
 @router.get("/jobs/{job_id}/explore", **allow(Action.SEE, "job"))
@@ -45,6 +46,17 @@ def explore(request: Request, job_id: str) -> Response:
 
 def _named(paths: list[str], name: str) -> str | None:
     return next((path for path in paths if path.rsplit("/", 1)[-1] == name), None)
+
+
+@router.get("/jobs/{job_id}/label", **allow(Action.SEE, "job"))
+def label(request: Request, job_id: str) -> Response:
+    """Frames that a job has taken from a video, to be labelled."""
+    store, job = platform_of(request).store, request.state.job
+    if not any(each.path == FRAMES for each in st.artifacts_of(store, job_id)):
+        raise st.NotFoundError("This job has left no frames to label (frames.json).")
+    video = next((i.dataset_id for i in st.inputs_of(store, job_id) if i.name == "video"), None)
+    may_run = request.state.actor.may(Action.RUN, job.group_id)
+    return page(request, "label.html", job=job, index=FRAMES, video=video or "", may_run=may_run)
 
 
 @router.get("/jobs/{job_id}/certificate", **allow(Action.SEE, "job"))
