@@ -62,3 +62,58 @@ def test_a_wrong_hash_is_refused_and_leaves_nothing(tmp_path):
     with pytest.raises(EnvironmentBuildError, match=r"(?i)hash"):
         python_for(with_lock(lock), tmp_path, lambda text: None)
     assert not (tmp_path / ("a" * 32)).exists()
+
+
+def test_two_analyses_share_an_environment_that_can_be_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(environments, "TICK", 0.05)
+    first, said = with_lock(lock_of(*NEEDED)), []
+    first.environment.update(gigabytes=0.02, minutes=0.5)
+    python, one = python_for(first, tmp_path, said.append)
+    second = replace(first, name=next(n for n in environments.entries() if n != first.name))
+    again, two = python_for(second, tmp_path, said.append)
+    assert again == python
+    assert sum("Building" in text for text in said) == 1
+    assert "about 0.02 GB on disk and 0.5 minutes" in said[0]
+    assert any("Still building" in text for text in said)
+    for manifest, variables in ((first, one), (second, two)):
+        look = f"import lanternfish.service.analyses.registry as r; r.entries()[{manifest.name!r}]"
+        assert subprocess.run([python, "-c", look], env=variables, check=False).returncode == 0
+    (listed,) = environments.kept(tmp_path)
+    assert listed["analyses"] == sorted((first.name, second.name))
+    with subprocess.Popen([python, "-c", "input()"], stdin=subprocess.PIPE) as busy:
+        with pytest.raises(ValueError, match=f"process {busy.pid} runs"):
+            environments.remove(tmp_path, listed["key"])
+        busy.communicate(b"\n")
+    assert environments.remove(tmp_path, listed["key"]) == listed["bytes"] > 0
+    assert environments.kept(tmp_path) == []
+    with pytest.raises(ValueError, match="Expected an environment that is built"):
+        environments.remove(tmp_path, listed["key"])
+
+
+def test_too_little_room_is_said_before_the_build(tmp_path):
+    manifest = with_lock(lock_of(*NEEDED))
+    manifest.environment["gigabytes"] = 1e9
+    with pytest.raises(EnvironmentBuildError, match=r"GB free .* free space, or remove"):
+        python_for(manifest, tmp_path, lambda text: None)
+    assert not (tmp_path / ("a" * 32)).exists()
+
+
+def test_where_packages_are_is_handed_to_uv():
+    found = environments._variables({"PIP_FIND_LINKS": "/one /two", "PIP_INDEX_URL": "i"})
+    assert (found["UV_FIND_LINKS"], found["UV_DEFAULT_INDEX"]) == ("/one,/two", "i")
+    kept = environments._variables({"PIP_FIND_LINKS": "/one", "UV_FIND_LINKS": "/mine"})
+    assert kept["UV_FIND_LINKS"] == "/mine"
+    assert "UV_DEFAULT_INDEX" not in kept
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("error: Failed to fetch: `x` dns error", "check the network"),
+        ("OSError: No space left on device", "the disk is full"),
+        ("Hash mismatch for x", "another hash than the lock"),
+        ("something else", "could not be built: something else"),
+    ],
+)
+def test_a_failed_build_says_what_to_do(text, match):
+    assert match in environments._why(text)

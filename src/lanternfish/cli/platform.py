@@ -217,4 +217,40 @@ def upgrade(
         say("The tables are up to date.")
 
 
-COMMANDS = (worker, replay, backup, restore, upgrade)
+def environments(
+    folder: Folder = HOME,
+    remove: Annotated[
+        list[str] | None,
+        typer.Option("--remove", metavar="KEY", help="Delete this one (may be repeated)."),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """List the environments that analyses have built on this machine, or remove some.
+
+    A removed environment is built again by the next job that needs it.
+
+    Examples:
+
+      lanternfish environments
+    """
+    with ending(debug):
+        try:
+            from lanternfish.service.worker import environments as found
+        except ImportError as error:
+            raise Mistake(
+                f"Expected the platform's libraries; got none ({error.name}): "
+                "pip install 'lanternfish[service]'."
+            ) from None
+        place = folder / "environments"
+        for key in remove or ():
+            try:
+                freed = found.remove(place, key)
+            except ValueError as error:
+                raise Mistake(str(error)) from None
+            say(f"Removed {key}: {freed / 1e9:.2f} GB.")
+        for each in [] if remove else found.kept(place):
+            names = ", ".join(each["analyses"])
+            typer.echo(f"{each['key']}  {each['bytes'] / 1e9:6.2f} GB  {each['built']}  {names}")
+
+
+COMMANDS = (worker, replay, backup, restore, upgrade, environments)

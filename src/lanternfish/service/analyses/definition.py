@@ -80,10 +80,13 @@ class Environment:
         lock: a requirements file with a hash for every package (`uv pip compile
             --generate-hashes`), pydantic among them. It is built once for each content.
         python: version, as "3.12"; None: that of the platform.
+        gigabytes, minutes: what a first build takes on disk and in time, said before it begins.
     """
 
     lock: Path
     python: str | None = None
+    gigabytes: float | None = None
+    minutes: float | None = None
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ class Manifest:
         inputs, outputs: lists of dicts with the fields of `Input` and `Output`.
         demo: {title, settings, inputs: {name: {path, filename, size}}}, or None.
         code: SHA-256 of the sources; sources: [{path, text}], the one with `run` first.
-        package: {name, version}. environment: {python, lock, lock_sha256}, or None.
+        package: {name, version}. environment: {python, lock,
+            lock_sha256, gigabytes, minutes}, or None.
         cpu_seconds: bound for the defaults; `check_request` gives it for other settings.
         error: why the analysis cannot be used; "" where it can.
     """
@@ -62,6 +63,8 @@ def describe(analysis: Analysis) -> Manifest:
             "python": analysis.environment.python,
             "lock": analysis.environment.lock.read_text(encoding="utf-8"),
             "lock_sha256": lock_hash(analysis),
+            "gigabytes": analysis.environment.gigabytes,
+            "minutes": analysis.environment.minutes,
         }
     return Manifest(
         name=analysis.name,

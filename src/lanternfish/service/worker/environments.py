@@ -15,15 +15,33 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from lanternfish.service.analyses import GROUP, Manifest
 from lanternfish.service.analyses.registry import entries, package_of
 
 PATIENCE = 1_800.0  # seconds that a build may take
+TICK = 10.0  # seconds between two lines on a build
+REASONS = (
+    (
+        ("hash mismatch", "do not match the hash"),
+        "a package has another hash than the lock names; "
+        "nothing was installed: check the index that the worker uses",
+    ),
+    (("no space left", "disk quota"), "the disk is full: free space and start the job again"),
+    (
+        ("dns error", "failed to fetch", "error sending request", "connection", "network"),
+        "packages could not be fetched: check the network of the worker, or name a folder of "
+        "wheels in UV_FIND_LINKS (pip: PIP_FIND_LINKS)",
+    ),
+    (("no interpreter found",), "its Python is not on this machine: install that version"),
+)
 
 
 class EnvironmentBuildError(RuntimeError):
@@ -51,7 +69,11 @@ def python_for(
             if not ready.is_file():
                 _build(manifest, place, say)
                 ready.write_text(time.strftime("%Y-%m-%dT%H:%M:%SZ\n", time.gmtime()))
-    return str(place / "bin" / "python"), {"PYTHONPATH": str(place / "bridge")}
+    bridge = place / "bridges" / manifest.name
+    with _alone(place.with_suffix(".lock")):
+        if not bridge.is_dir():
+            _bridge(manifest.name, place, bridge)
+    return str(place / "bin" / "python"), {"PYTHONPATH": str(bridge)}
 
 
 def surroundings(python: str | None = None) -> dict[str, Any]:
@@ -66,15 +88,15 @@ def surroundings(python: str | None = None) -> dict[str, Any]:
 
 def _build(manifest: Manifest, place: Path, say: Callable[[str], None]) -> None:
     assert manifest.environment is not None
-    say(f"Building the environment of {manifest.name} from its lock, once.")
+    say(f"Building the environment of {manifest.name} from its lock, once{_cost(manifest)}.")
+    _room(manifest, place.parent)
     began = time.monotonic()
     shutil.rmtree(place, ignore_errors=True)
     lock = place.with_suffix(".txt")
     lock.write_text(manifest.environment["lock"], encoding="utf-8")
     try:
         for command in _commands(place, str(lock), manifest.environment["python"]):
-            _do(command)
-        _bridge(manifest.name, place)
+            _do(command, place, say)
     except BaseException:
         shutil.rmtree(place, ignore_errors=True)
         raise
@@ -107,22 +129,126 @@ def _uv() -> str | None:
     return shutil.which("uv")
 
 
-def _do(command: list[str]) -> None:
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=PATIENCE, check=False
+def _cost(manifest: Manifest) -> str:
+    """What the analysis says that a build takes: "; about 1.8 GB on disk and 5 minutes"."""
+    wanted = manifest.environment or {}
+    size, minutes = wanted.get("gigabytes"), wanted.get("minutes")
+    parts = [f"{size:g} GB on disk"] if size else []
+    parts += [f"{minutes:g} minutes"] if minutes else []
+    return "; about " + " and ".join(parts) if parts else ""
+
+
+def _room(manifest: Manifest, folder: Path) -> None:
+    needed = ((manifest.environment or {}).get("gigabytes") or 0) * 1e9
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise EnvironmentBuildError(
+            f"Expected {needed / 1e9:.1f} GB free for the environment of {manifest.name}; got "
+            f"{free / 1e9:.1f} GB in {folder}: free space, or remove environments with "
+            "`lanternfish environments --remove`."
         )
-    except subprocess.TimeoutExpired:
-        raise EnvironmentBuildError(f"Expected a build within {PATIENCE:.0f} s.") from None
-    if done.returncode:
-        last = " ".join(done.stderr.strip().splitlines()[-12:])
-        raise EnvironmentBuildError(f"The environment could not be built: {last}")
 
 
-def _bridge(name: str, place: Path) -> None:
+def _do(command: list[str], place: Path, say: Callable[[str], None]) -> None:
+    """Run one step of a build; say every few seconds how long it runs and what is on disk."""
+    began = time.monotonic()
+    with tempfile.TemporaryFile("w+", errors="replace") as errors:
+        with subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=errors, env=_variables(os.environ)
+        ) as child:
+            try:
+                while True:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        child.wait(TICK)
+                        break
+                    took = time.monotonic() - began
+                    if took > PATIENCE:
+                        raise EnvironmentBuildError(
+                            f"Expected a build within {PATIENCE:.0f} s: start the job again on a "
+                            "faster connection."
+                        )
+                    say(f"Still building: {took:.0f} s, {size_of(place) / 1e9:.2f} GB on disk.")
+            except BaseException:
+                child.kill()
+                raise
+        if child.returncode:
+            errors.seek(0)
+            raise EnvironmentBuildError(_why(errors.read()))
+
+
+def _variables(around: Mapping[str, str]) -> dict[str, str]:
+    """The worker's variables; pip's places of packages hold for uv, where uv's are not set."""
+    found = dict(around)
+    links, index = found.get("PIP_FIND_LINKS"), found.get("PIP_INDEX_URL")
+    if links:
+        found.setdefault("UV_FIND_LINKS", ",".join(links.split()))
+    if index and "UV_INDEX_URL" not in found:
+        found.setdefault("UV_DEFAULT_INDEX", index)
+    return found
+
+
+def _why(text: str) -> str:
+    """One sentence on a failed build with what to do, then the last lines of the installer."""
+    last = " ".join(text.strip().splitlines()[-12:])
+    low = text.lower()
+    for signs, reason in REASONS:
+        if any(sign in low for sign in signs):
+            return f"The environment could not be built: {reason}. The installer said: {last}"
+    return f"The environment could not be built: {last}"
+
+
+def size_of(place: Path) -> int:
+    """Bytes of the files under a folder, which may change meanwhile."""
+    total = 0
+    for folder, _, names in os.walk(place):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(folder, name)).st_size
+    return total
+
+
+def kept(folder: Path) -> list[dict[str, Any]]:
+    """Environments that are built: {key, built, analyses that used them, bytes}."""
+    return [
+        {
+            "key": ready.parent.name,
+            "built": ready.read_text().strip(),
+            "analyses": sorted(each.name for each in (ready.parent / "bridges").glob("[!.]*")),
+            "bytes": size_of(ready.parent),
+        }
+        for ready in sorted(folder.glob("*/ready"))
+    ]
+
+
+def remove(folder: Path, key: str) -> int:
+    """Delete an environment, and return the bytes freed; the next job that needs it rebuilds it.
+
+    Raises:
+        ValueError: no such environment, or a process runs in it.
+    """
+    found = {each["key"]: each["bytes"] for each in kept(folder)}
+    if key not in found:
+        names = ", ".join(found) or "none"
+        raise ValueError(f"Expected an environment that is built ({names}); got {key!r}.")
+    place = folder / key
+    with _alone(place.with_suffix(".lock")):
+        inside = f"{place.absolute()}{os.sep}"
+        for process in psutil.process_iter(["pid", "cmdline"]):
+            if any(part.startswith(inside) for part in process.info["cmdline"] or ()):
+                raise ValueError(
+                    f"Expected no job in environment {key}; process {process.info['pid']} runs "
+                    "in it: wait for the job, or cancel it."
+                )
+        (place / "ready").unlink()
+        shutil.rmtree(place)
+    return found[key]
+
+
+def _bridge(name: str, place: Path, final: Path) -> None:
     """Link our interface and the analysis's own package in, where the lock has not got them."""
-    bridge = place / "bridge"
-    bridge.mkdir()
+    bridge = final.with_name(f".{name}")
+    shutil.rmtree(bridge, ignore_errors=True)
+    bridge.mkdir(parents=True)
     packages = {"lanternfish", entries()[name].value.partition(":")[0].partition(".")[0]}
     python = str(place / "bin" / "python")
     for package in sorted(packages):
@@ -136,6 +262,7 @@ def _bridge(name: str, place: Path) -> None:
         target = origin.parent if origin.name == "__init__.py" else origin
         (bridge / target.name).symlink_to(target)
     _metadata(name, bridge)
+    bridge.rename(final)
 
 
 def _metadata(name: str, bridge: Path) -> None:
