@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lanternfish.analyses.behaviour.encoder import encoder
 from lanternfish.analyses.behaviour.poses import Poses
 
 COLOURS = (  # red, green, blue; colours that are told apart with any colour vision
@@ -71,24 +72,10 @@ class Writer:
     """
 
     def __init__(self, path: Path, size: tuple[int, int], rate: float) -> None:
-        import imageio_ffmpeg
-
-        self._even = tuple(length + length % 2 for length in size)
+        self._even = size[0] + size[0] % 2, size[1] + size[1] % 2
         self._path = path
-        options = ["-preset", "veryfast", "-crf", "23", "-threads", "1", "-pix_fmt", "yuv420p"]
-        options += ["-movflags", "+faststart", "-fflags", "+bitexact", "-flags:v", "+bitexact"]
-        self._sink = imageio_ffmpeg.write_frames(
-            str(path),
-            self._even,
-            fps=rate,
-            codec="libx264",
-            macro_block_size=1,
-            quality=None,
-            pix_fmt_in="rgb24",
-            output_params=options,
-            ffmpeg_log_level="error",
-        )
-        self._sink.send(None)
+        options = ["-preset", "veryfast", "-crf", "23", "-movflags", "+faststart"]
+        self._sink = encoder(path, self._even, rate, options=options)
 
     def __enter__(self) -> Writer:
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,13 +38,15 @@ def _write_one(poses, a, path, start, software, video, species) -> Path:
     import pynwb
     from ndx_pose import PoseEstimation, Skeleton, Skeletons
 
+    classes: Any = pynwb  # made from a schema when it is imported: unknown to a type checker
+
     name = poses.animals[a]
-    file = pynwb.NWBFile(
+    file = classes.NWBFile(
         session_description=f"Positions of {name} in {video or 'a video'}",
         identifier=f"{video}:{name}",
         session_start_time=start,
     )
-    file.subject = pynwb.file.Subject(subject_id=_plain(name), species=species or None)
+    file.subject = classes.file.Subject(subject_id=_plain(name), species=species or None)
     skeleton = Skeleton(
         name=f"{_plain(name)}_skeleton",
         nodes=list(poses.keypoints),
@@ -70,7 +73,7 @@ def _write_one(poses, a, path, start, software, video, species) -> Path:
     room.add(estimate)
     if poses.identity is not None:
         room.add(_identity(poses, a, clock))
-    with pynwb.NWBHDF5IO(path, "w") as io:
+    with classes.NWBHDF5IO(path, "w") as io:
         io.write(file)
     return path
 

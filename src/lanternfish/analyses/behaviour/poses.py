@@ -52,7 +52,7 @@ class Poses:
     @property
     def centres(self) -> np.ndarray:
         """Mean of the keypoints that were found, (frames, animals, 2), px."""
-        found = np.isfinite(self.positions).all(-1)
+        found = self._known
         total = np.where(found[..., None], self.positions, 0.0).sum(2)
         count = found.sum(2)[..., None]
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
@@ -60,7 +60,12 @@ class Poses:
     @property
     def found(self) -> np.ndarray:
         """Whether an animal has any keypoint in a frame, (frames, animals)."""
-        return np.isfinite(self.positions).all(-1).any(2)
+        return np.any(self._known, axis=2)
+
+    @property
+    def _known(self) -> np.ndarray:
+        """Which keypoints have a position, (frames, animals, keypoints)."""
+        return np.isfinite(self.positions[..., 0] + self.positions[..., 1])
 
     @property
     def rate(self) -> float:

@@ -150,7 +150,8 @@ def _dlc_hdf5(file, path: Path) -> Found:
     keys = ("scorer", "bodyparts", "coords")
     if levels == {4}:
         keys = ("scorer", "individuals", "bodyparts", "coords")
-    head = dict(zip(keys, map(list, zip(*columns, strict=True)), strict=True))
+    levelled = (list(level) for level in zip(*columns, strict=True))
+    head: dict[str, list[str]] = dict(zip(keys, levelled, strict=True))
     return _dlc(values, [int(each) for each in table["index"]], head)
 
 

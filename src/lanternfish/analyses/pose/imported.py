@@ -107,7 +107,8 @@ def _size(points) -> tuple[int, int]:
     """A frame that holds all positions, where no video tells its size."""
     import numpy as np
 
-    return tuple(int(np.nanmax(points[..., k])) + 2 for k in range(2))
+    width, height = (int(np.nanmax(points[..., k])) + 2 for k in range(2))
+    return width, height
 
 
 analysis = Analysis(

@@ -66,7 +66,7 @@ def link(points: np.ndarray, score: np.ndarray, animals: int) -> tuple[np.ndarra
     places = np.full((frames, animals, keypoints, 2), np.nan)
     sure = np.zeros((frames, animals, keypoints))
     with np.errstate(all="ignore"):
-        seen = np.isfinite(points).all(-1)
+        seen = np.asarray(np.isfinite(points).all(-1))
         total = np.where(seen[..., None], points, 0).sum(2)
         centres = total / np.maximum(seen.sum(2), 1)[..., None]
     last = np.full((animals, 2), np.nan)

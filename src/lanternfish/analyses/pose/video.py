@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lanternfish.analyses.behaviour.encoder import encoder
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -153,17 +155,11 @@ def extract(clip: Clip, frames: Sequence[int], folder: Path, grey: bool = False)
 
 def write(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
     """Write frames (uint8, (height, width) or (height, width, 3)) as H.264 that browsers play."""
-    import imageio_ffmpeg
-
     first = next(frames)
     kind = "gray" if first.ndim == 2 else "rgb24"
     size = (first.shape[1], first.shape[0])
-    pad = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-threads", "1"]
-    writer = imageio_ffmpeg.write_frames(
-        str(path), size, pix_fmt_in=kind, fps=fps, codec="libx264", pix_fmt_out="yuv420p",
-        quality=None, macro_block_size=1, output_params=["-crf", "18", *pad],
-    )  # fmt: skip
-    writer.send(None)
+    pad = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2"]
+    writer = encoder(path, size, fps, kind, ["-crf", "18", *pad])
     writer.send(first.tobytes())
     for frame in frames:
         writer.send(frame.tobytes())

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lanternfish.analyses.behaviour.encoder import encoder
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -85,24 +87,11 @@ def backdrop(scene: Scene) -> np.ndarray:
 
 def write(scene: Scene, path: Path, seed: int = 0, crf: int = 18) -> np.ndarray:
     """Write an H.264 video; returns the truth, (frames, fish, 2), px."""
-    import imageio_ffmpeg
-
     rng = np.random.default_rng(seed)
     places, headings = swim(scene, rng)
     background = backdrop(scene)
-    sink = imageio_ffmpeg.write_frames(
-        str(path),
-        (scene.width, scene.height),
-        fps=scene.rate,
-        pix_fmt_in="gray",
-        codec="libx264",
-        macro_block_size=1,
-        quality=None,
-        output_params=["-crf", str(crf), "-preset", "veryfast", "-pix_fmt", "yuv420p",
-                       "-threads", "1", "-fflags", "+bitexact", "-flags:v", "+bitexact"],
-        ffmpeg_log_level="error",
-    )  # fmt: skip
-    sink.send(None)
+    options = ["-crf", str(crf), "-preset", "veryfast"]
+    sink = encoder(path, (scene.width, scene.height), scene.rate, "gray", options)
     try:
         for place, heading in zip(places, headings, strict=True):
             sink.send(render(scene, place, heading, background, rng))

@@ -106,6 +106,7 @@ def write_report(
     notes: list[str],
 ) -> None:
     """Write `report.md`."""
+    assert poses.identity is not None  # tracking always states it
     unsure = float(np.mean(poses.found & (poses.identity < UNSURE)))
     lines = [
         "# Tracking",
@@ -129,6 +130,7 @@ def _score(job: Job, poses: Poses) -> list[str]:
     known, _ = tables.read_positions(job.inputs["truth"])
     length = min(len(known), len(poses.times))
     got = truth.score(poses.centres[:length], known[:length])
+    assert poses.identity is not None
     stated = float(poses.identity[:length][poses.found[:length]].mean())
     return [
         "",

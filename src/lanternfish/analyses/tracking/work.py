@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -125,7 +125,8 @@ def _follow(job: Job, header, how: detection.Detector, linker: linking.Linker) -
 
 def _save(path: Path, state: dict[str, np.ndarray]) -> None:
     fresh = path.with_suffix(".new.npz")
-    np.savez(fresh, **state)
+    arrays: dict[str, Any] = dict(state)
+    np.savez(fresh, **arrays)
     os.replace(fresh, path)
 
 
