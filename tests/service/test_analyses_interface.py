@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -51,6 +52,45 @@ def test_a_manifest_is_what_a_form_needs_and_a_broken_analysis_hides_no_other():
     for name in OURS:
         assert known[name].error == ""
         assert known[name].package["name"] == "lanternfish"
+
+
+def test_the_code_of_an_analysis_covers_what_it_shares(tmp_path, monkeypatch):
+    shared = tmp_path / "labshared"
+    (shared / "deep").mkdir(parents=True)
+    for name in ("__init__.py", "deep/__init__.py", "deep/er.py"):
+        (shared / name).write_text("raise RuntimeError('not to be imported')\n" * (name[0] == "d"))
+    (tmp_path / "labmodule.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    both = dataclasses.replace(load("count"), code=("labshared", "labmodule"))
+    before = describe(both)
+    assert [each["path"] for each in before.sources] == [
+        *(each["path"] for each in describe(load("count")).sources),
+        "labshared/__init__.py",
+        "labshared/deep/__init__.py",
+        "labshared/deep/er.py",
+        "labmodule.py",
+    ]
+    assert before.code != describe(load("count")).code
+    (shared / "deep" / "er.py").write_text("y = 2\n")
+    changed = describe(both).code
+    assert changed != before.code
+    (tmp_path / "labmodule.py").write_text("x = 2\n")
+    assert describe(both).code not in (changed, before.code)
+    for wrong in ("labshared.nothing", "no.such", "sys"):
+        with pytest.raises(ModuleNotFoundError, match=f'in Python; got "{wrong}"'):
+            describe(dataclasses.replace(both, code=(wrong,)))
+
+
+@pytest.mark.parametrize("name", ["pose", "pose_frames", "pose_import", "tracking"])
+def test_the_code_of_what_analyses_video_covers_behaviour(name):
+    paths = {each["path"] for each in describe(load(name)).sources}
+    assert {f"lanternfish/analyses/behaviour/{n}.py" for n in ("poses", "nwb", "encoder")} <= paths
+
+
+@pytest.mark.parametrize("name", ["epi", "explore", "npe", "sweep"])
+def test_the_code_of_studies_covers_what_they_share(name):
+    paths = {each["path"] for each in describe(load(name)).sources}
+    assert {"analyses/studies.py", "analyses/exploring.py", f"analyses/{name}.py"} <= paths
 
 
 def test_the_list_of_analyses_imports_no_science():

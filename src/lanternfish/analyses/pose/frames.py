@@ -130,6 +130,7 @@ analysis = Analysis(
     inputs=(VIDEO,),
     outputs=(Output("frames.json", "List of frames", "data"), Output("frames/*", "Frames", "file")),
     run=run,
+    code=("lanternfish.analyses.behaviour",),
     validate=validate,
     demo=Demo({"count": 10}, {"video": HERE / "demo" / "two_animals.mp4"}, "Two drawn animals"),
     cpu_seconds=1_800.0,

@@ -125,6 +125,7 @@ analysis = Analysis(
     ),
     outputs=results.OUTPUTS,
     run=run,
+    code=("lanternfish.analyses.behaviour",),
     validate=validate,
     demo=Demo(
         {},

@@ -345,6 +345,7 @@ analysis = Analysis(
     ),
     outputs=(*results.OUTPUTS, Output("model.zip", "Model", "data", required=False, exact=False)),
     run=run,
+    code=("lanternfish.analyses.behaviour",),
     validate=validate,
     demo=Demo(
         {"animals": 2, "epochs": 25},

@@ -140,6 +140,7 @@ analysis = Analysis(
         Output("figures/*.png", "Pictures", "picture"),
     ),
     run=run,
+    code=("lanternfish.analyses.behaviour",),
     validate=validate,
     demo=Demo(
         {"animals": 2, "regions": {"left half": "rectangle 0 0 110 170"}},

@@ -130,6 +130,8 @@ class Analysis:
         demo: see `Demo`.
         environment: see `Environment`; None: that of the platform.
         cpu_seconds: bound on the CPU time of a job: a number, or a function of the settings.
+        code: further packages or modules whose code is part of this one, as
+            ("lanternfish.analyses.behaviour",), beside the package that defines `run`.
         seconds, memory: bounds of one attempt, wall-clock seconds and bytes; None: none.
         arbitrary_code: whether its settings or inputs may hold code, which shared platforms refuse
             without a sandbox.
@@ -149,6 +151,7 @@ class Analysis:
     demo: Demo | None = None
     environment: Environment | None = None
     cpu_seconds: float | Callable[[Any], float] = 3_600.0
+    code: tuple[str, ...] = ()
     seconds: float | None = None
     memory: int | None = None
     arbitrary_code: bool = False

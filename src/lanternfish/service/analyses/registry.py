@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib.metadata
+import importlib.util
 import inspect
 from pathlib import Path
 
@@ -80,8 +81,17 @@ def package_of(name: str) -> dict[str, str]:
 def sources(analysis: Analysis) -> list[dict[str, str]]:
     """The code that will run: path and text of the files beside the one that defines `run`.
 
-    A module of its own is one file; a package is all of its Python files.
+    A module of its own is one file; a package is all of its Python files. Those of `analysis.code`
+    follow, by their whole names.
+
+    Raises:
+        ModuleNotFoundError: `analysis.code` names what is not there.
     """
+    own = _own(analysis)
+    return own + [each for name in analysis.code for each in _further(name)]
+
+
+def _own(analysis: Analysis) -> list[dict[str, str]]:
     file = inspect.getsourcefile(inspect.unwrap(analysis.run))
     if file is None:
         return []
@@ -89,11 +99,33 @@ def sources(analysis: Analysis) -> list[dict[str, str]]:
     if not (path.parent / "__init__.py").is_file():
         return [{"path": path.name, "text": path.read_text(encoding="utf-8")}]
     root = path.parent
+    files = _texts(root, root.name)
+    first = f"{root.name}/{path.relative_to(root).as_posix()}"
+    return sorted(files, key=lambda each: each["path"] != first)  # the one that defines `run`
+
+
+def _further(name: str) -> list[dict[str, str]]:
+    """Files of a package or module by its name; it is found, not imported."""
+    try:
+        found = importlib.util.find_spec(name)
+    except ModuleNotFoundError:  # of a package that it would be in
+        found = None
+    if found is None or not found.has_location or found.origin is None:
+        raise ModuleNotFoundError(
+            f'Expected in `code` the names of packages or modules written in Python; got "{name}".'
+        )
+    path, place = Path(found.origin), name.replace(".", "/")
+    if found.submodule_search_locations is None:
+        return [{"path": f"{place}.py", "text": path.read_text(encoding="utf-8")}]
+    return _texts(path.parent, place)
+
+
+def _texts(root: Path, name: str) -> list[dict[str, str]]:
+    """All Python files below a folder, which the paths call `name`."""
     files = sorted(each for each in root.rglob("*.py") if "__pycache__" not in each.parts)
-    files.sort(key=lambda each: each != path)  # the one that defines `run` first
     return [
         {
-            "path": f"{root.name}/{each.relative_to(root).as_posix()}",
+            "path": f"{name}/{each.relative_to(root).as_posix()}",
             "text": each.read_text(encoding="utf-8"),
         }
         for each in files
