@@ -189,11 +189,11 @@ def predict(task) -> None:
 
 
 def convert(task) -> None:
-    """Labels of SLEAP, COCO or DeepLabCut as one of our files of labels."""
+    """Labels of SLEAP as one of our files of labels."""
     import numpy as np
     import sleap_io as sio
 
-    labels = sio.load_file(task["source"])
+    labels = sio.load_slp(task["source"])
     skeleton = labels.skeletons[0]
     frames = []
     for frame in labels:

@@ -36,7 +36,7 @@ PARTS = ("centroid", "instance")
 KEPT = ("best.ckpt", "training_config.yaml")  # of a network
 MOST_MODEL = 2 * 10**9  # bytes of an unpacked model
 SOFTWARE = ("sleap-nn", "0.3.5")
-IMPORTED = (".slp", ".coco.json", ".csv", ".h5")
+IMPORTED = (".slp",)
 
 DOCUMENTATION = """\
 # Pose from a few labelled frames
@@ -46,9 +46,8 @@ them in every frame of a video. Two networks of [SLEAP](https://sleap.ai) (sleap
 animals, one the keypoints in a crop around each.
 
 **What goes in.** A video with a constant frame rate, and labels of that video: what the labelling
-page saves (start *Frames to label* first), a SLEAP file (.slp), COCO key points (.coco.json) or
-DeepLabCut labels (.csv). Or a model: the `model.zip` of an earlier job, to predict other videos
-without training again; tick all videos and choose the model. Known positions, where you have them
+page saves (start *Frames to label* first), or a SLEAP file (.slp). Or a model: the `model.zip` of
+an earlier job, to predict other videos without training again; tick all videos and choose the model. Known positions, where you have them
 (the same format as labels), are used for scoring only.
 
 **What comes out.** Positions with a confidence (`poses.csv`; NWB with ndx-pose, one file for each
@@ -325,8 +324,8 @@ def _median(distances) -> float:
 LABELS = Input(
     "labels",
     "Labels",
-    "What the labelling page saved; or SLEAP, COCO (.coco.json) or DeepLabCut labels.",
-    (".json", ".slp", ".csv", ".h5"),
+    "What the labelling page saved; or labels of SLEAP.",
+    (".json", ".slp"),
     required=False,
 )
 analysis = Analysis(
@@ -356,6 +355,6 @@ analysis = Analysis(
         },
         "Two drawn animals whose pose is known",
     ),
-    environment=Environment(HERE / "requirements.txt", "3.11"),
+    environment=Environment(HERE / "requirements.txt", "3.11", gigabytes=2.4, minutes=9.0),
     cpu_seconds=lambda s: 1_800.0 + 4.0 * s.epochs * s.steps,
 )
