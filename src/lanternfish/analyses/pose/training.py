@@ -47,8 +47,8 @@ animals, one the keypoints in a crop around each.
 
 **What goes in.** A video with a constant frame rate, and labels of that video: what the labelling
 page saves (start *Frames to label* first), or a SLEAP file (.slp). Or a model: the `model.zip` of
-an earlier job, to predict other videos without training again; tick all videos and choose the model. Known positions, where you have them
-(the same format as labels), are used for scoring only.
+an earlier job, to predict other videos without training again; tick all videos and choose the
+model. Known positions, where you have them (the same format as labels), are used for scoring only.
 
 **What comes out.** Positions with a confidence (`poses.csv`; NWB with ndx-pose, one file for each
 animal), a labelled video, pictures, the model, and `report.md` with the error on labelled frames
