@@ -40,6 +40,7 @@ def test_the_readme_program_runs(tmp_path, monkeypatch):
     assert (tmp_path / "my_run" / "run.json").exists()
 
 
+@pytest.mark.slow
 def test_the_raw_data_program_runs():
     """What it finds: a normal mean of 256 points and two trials, in closed form."""
     page = (ROOT / "docs" / "study.md").read_text().split("## Raw data")[1]
@@ -96,6 +97,7 @@ def test_what_the_guide_from_sbi_names_is_there():
     assert all(hasattr(lanternfish, name) for name in calls - {"NaN"})
 
 
+@pytest.mark.slow
 def test_the_landscape_program_runs(tmp_path, monkeypatch):
     """What it finds: the square of a parameter decides, so there are two regimes of one size.
 

@@ -45,7 +45,12 @@ def example(name, folder):
     return module, module.model
 
 
-@pytest.mark.parametrize("name", NAMES)
+SLOW = ("diffrax_ode",)  # compiles an adaptive solver and its gradient
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in NAMES]
+)
 def test_an_example_finds_what_it_simulated(name, tmp_path):
     skip_what_cannot_run(name)
     command = [sys.executable, FOLDER / f"{name}.py", "--simulations", str(BUDGET)]

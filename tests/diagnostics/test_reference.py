@@ -47,6 +47,7 @@ def test_the_published_posterior_of_the_filter(name, request):
     assert np.all(np.abs(found.samples.array.std(axis=0) - SD) < slack)
 
 
+@pytest.mark.slow
 def test_they_agree_with_the_stored_samples(gibbs, data):
     with np.load(data / "glm" / "ln_reference_posterior.npz") as stored:
         truth = lf.Table(stored["samples"], PARAMETERS)

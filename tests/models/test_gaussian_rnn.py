@@ -111,6 +111,7 @@ def test_gradient_against_finite_differences(theta):
         assert np.allclose(slope, expected.T, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_input_moves_the_mean():
     """Without feedback (M_m = 0) the mean activity is the input."""
     for y in (0.0, 1.5):
