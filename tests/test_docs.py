@@ -126,6 +126,7 @@ def test_the_emergent_property_program_runs():
     assert 0.4 < (names["samples"]["a12"] > 0).mean() < 0.6
 
 
+@pytest.mark.slow
 def test_the_guide_to_sweeps_runs(tmp_path, monkeypatch):
     """What it finds: all four classes, the injected current first, and the known posterior.
 

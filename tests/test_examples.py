@@ -45,7 +45,7 @@ def example(name, folder):
     return module, module.model
 
 
-SLOW = ("diffrax_ode",)  # compiles an adaptive solver and its gradient
+SLOW = ("diffrax_ode", "scipy_ode")  # a minute each, mostly of solving
 
 
 @pytest.mark.parametrize(

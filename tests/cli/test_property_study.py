@@ -89,6 +89,7 @@ def both(run, command, tmp_path_factory):
     return place, result.output
 
 
+@pytest.mark.slow
 def test_epi_and_snpe_on_one_page(both):
     """The optimum has a variance of y that SNPE, at eta = (0, -1/2), does not reach."""
     folder, said = both
@@ -108,6 +109,7 @@ def test_epi_and_snpe_on_one_page(both):
     assert names == {"pair.png", "statistics.png"}
 
 
+@pytest.mark.slow
 def test_the_page_again_trains_nothing(both, run, command):
     folder, _ = both
     before = (folder / "npe" / "run.json").read_bytes()

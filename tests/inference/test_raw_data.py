@@ -113,6 +113,7 @@ def repeated(theta, key):
     return jnp.where(jnp.arange(20)[:, None] < jax.random.randint(number, (), 1, 21), x, jnp.nan)
 
 
+@pytest.mark.slow
 def test_the_posterior_narrows_with_the_number_of_trials():
     """Normal mean, variance 1, standard normal prior: variance 1 / (n + 1)."""
     prior = lf.Prior(mean=lf.Normal(0, 1))
