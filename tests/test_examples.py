@@ -45,7 +45,7 @@ def example(name, folder):
     return module, module.model
 
 
-SLOW = ("diffrax_ode", "scipy_ode")  # a minute each, mostly of solving
+SLOW = ("diffrax_ode", "neuron_cell", "scipy_ode")  # up to a minute each
 
 
 @pytest.mark.parametrize(

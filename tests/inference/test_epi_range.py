@@ -36,6 +36,7 @@ def kept(tmp_path_factory):
     return lf.infer(MODEL, RANGE, METHOD, seed=0, store=folder, progress=False), folder
 
 
+@pytest.mark.slow
 def test_all_properties_that_were_judged_have_converged(kept):
     found = kept[0].checks["convergence"]
     assert found["passed"], found["sentence"]
@@ -44,6 +45,7 @@ def test_all_properties_that_were_judged_have_converged(kept):
     assert "Converged at all 5 properties that were judged, x from 0.8 to 2.8" in found["sentence"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mean", [0.8, 1.05, 1.8, 2.65])
 def test_any_property_of_the_range_is_had_at_once(kept, mean):
     """Also those that nobody judged, between the knots."""
@@ -57,6 +59,7 @@ def test_any_property_of_the_range_is_had_at_once(kept, mean):
     assert exact_entropy(mean) - 0.12 < entropy < exact_entropy(mean) + 0.04
 
 
+@pytest.mark.slow
 def test_the_run_s_posterior_is_that_of_the_middle(kept):
     run = kept[0]
     assert run.posterior.target == RANGE.middle
@@ -66,6 +69,7 @@ def test_the_run_s_posterior_is_that_of_the_middle(kept):
     assert np.isnan(run.posterior.at(RANGE.at(x=1.0)).entropy)
 
 
+@pytest.mark.slow
 def test_a_posterior_of_a_range_is_read_back(kept):
     run, folder = kept
     again = epi_posterior.read(Folder(str(folder)))
@@ -74,6 +78,7 @@ def test_a_posterior_of_a_range_is_read_back(kept):
     assert np.array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_other_properties_are_refused(kept):
     posterior = kept[0].posterior
     with pytest.raises(ValueError, match=r"^Expected a mean of x from 0.8 to 2.8.*got 3"):

@@ -94,6 +94,7 @@ def blob(theta, key):
     return jnp.exp(-away / 0.08) + 0.05 * jax.random.normal(key, (41, 41))
 
 
+@pytest.mark.slow
 def test_where_a_blob_is_in_an_image():
     prior = lf.Prior(x=lf.Uniform(-1, 1), y=lf.Uniform(-1, 1))
     model = lf.Model(prior, lf.JaxSimulator(blob, [lf.Image("field", (41, 41))]))
