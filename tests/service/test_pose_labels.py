@@ -22,6 +22,8 @@ from lanternfish.service.analyses import load
 from lanternfish.service.analyses.local import run_here
 from lanternfish.service.analyses.requests import check
 
+# imageio-ffmpeg forks to start ffmpeg; nothing of JAX runs in its child
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork.. was called:RuntimeWarning")
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 DEMO = Path(video.__file__).with_name("demo")
 

@@ -10,7 +10,10 @@ from lanternfish.analyses.pose.labels import read_labels
 from lanternfish.service.analyses import load
 from lanternfish.service.analyses.local import run_here
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:os.fork.. was called:RuntimeWarning"),  # of imageio-ffmpeg
+]
 REACH = 1.5  # px, median on frames that no network saw
 
 

@@ -22,6 +22,8 @@ from lanternfish.analyses.tracking import (
 )
 from lanternfish.service.analyses.local import RequestError, run_here
 
+# imageio-ffmpeg forks to start ffmpeg; nothing of JAX runs in its child
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork.. was called:RuntimeWarning")
 LIMIT = 0.5  # px: a pixel's half; anti-aliasing and compression blur the edge by less
 APART = generated.Scene(frames=90, width=200, height=140, cross=False)
 

@@ -12,7 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lanternfish import __version__
 from lanternfish.analyses import exploring
-from lanternfish.analyses.studies import FILE, HERE, MODEL_FILE, RECORDING, ModelChoice
+from lanternfish.analyses.studies import (
+    FILE,
+    HERE,
+    MODEL_FILE,
+    RECORDING,
+    Attribute,
+    ChosenModel,
+    Options,
+)
 from lanternfish.service.analyses import Analysis, Demo, Input, Job, Output, Problem
 
 if TYPE_CHECKING:
@@ -56,20 +64,9 @@ class Settings(BaseModel):
     title: str = Field(
         "A path", title="Title", description="Of the path, for people.", max_length=200
     )
-    model: ModelChoice = Field(
-        "stg", title="Model", description="A model of the zoo, or of your file."
-    )
-    attribute: str = Field(
-        "model",
-        title="Name in the file",
-        description="Name of the Model, or of a function that returns one, in your model file.",
-        max_length=100,
-    )
-    options: dict[str, float | str] = Field(
-        default_factory=dict,
-        title="Options of the model",
-        description="What the model's function is called with.",
-    )
+    model: ChosenModel = "stg"
+    attribute: Attribute = "model"
+    options: Options = Field(default_factory=dict)
 
 
 def validate(settings: Settings, inputs: Mapping[str, Path]) -> list[Problem]:

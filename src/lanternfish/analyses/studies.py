@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,6 +29,24 @@ ModelChoice = Literal[
     "ln_filter", "stg_subcircuit", "v1", "superior_colliculus", "gaussian_rnn", "amplifying_rnn",
     "of my file",
 ]  # fmt: skip
+ChosenModel = Annotated[
+    ModelChoice, Field(title="Model", description="A model of the zoo, or of your file.")
+]
+Attribute = Annotated[
+    str,
+    Field(
+        title="Name in the file",
+        description="Name of the Model, or of a function that returns one, in your model file.",
+        max_length=100,
+    ),
+]
+Options = Annotated[
+    dict[str, float | str],
+    Field(
+        title="Options of the model",
+        description="What the model's function is called with.",
+    ),
+]
 SAMPLES = 1_000  # of a growing pair plot
 EVERY = 15.0  # seconds between growing pair plots, at least
 
@@ -74,20 +92,9 @@ class StudySettings(BaseModel):
 
     model_config = ConfigDict(protected_namespaces=(), extra="forbid")
 
-    model: ModelChoice = Field(
-        "stg", title="Model", description="A model of the zoo, or of your file."
-    )
-    attribute: str = Field(
-        "model",
-        title="Name in the file",
-        description="Name of the Model, or of a function that returns one, in your model file.",
-        max_length=100,
-    )
-    options: dict[str, float | str] = Field(
-        default_factory=dict,
-        title="Options of the model",
-        description="What the model's function is called with.",
-    )
+    model: ChosenModel = "stg"
+    attribute: Attribute = "model"
+    options: Options = Field(default_factory=dict)
     check_samples: int = Field(
         500,
         ge=0,

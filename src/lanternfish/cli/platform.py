@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -38,15 +40,22 @@ Blobs = Annotated[
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
-def opened(folder: Path, database: str | None, blobs: str | None, *, upgrade: bool = False):
-    """The store of a platform, or one sentence on why it cannot be opened."""
+@contextlib.contextmanager
+def platform_libraries() -> Iterator[None]:
+    """One sentence, where an import says that the platform's libraries are not installed."""
     try:
-        from lanternfish.service import store
+        yield
     except ImportError as error:
         raise Mistake(
             f"Expected the platform's libraries; got none ({error.name}): "
             "pip install 'lanternfish[service]'."
         ) from None
+
+
+def opened(folder: Path, database: str | None, blobs: str | None, *, upgrade: bool = False):
+    """The store of a platform, or one sentence on why it cannot be opened."""
+    with platform_libraries():
+        from lanternfish.service import store
     try:
         return store.open(database, folder, blobs=blobs, upgrade=upgrade)
     except store.StoreError as error:
@@ -234,13 +243,8 @@ def environments(
       lanternfish environments
     """
     with ending(debug):
-        try:
+        with platform_libraries():
             from lanternfish.service.worker import environments as found
-        except ImportError as error:
-            raise Mistake(
-                f"Expected the platform's libraries; got none ({error.name}): "
-                "pip install 'lanternfish[service]'."
-            ) from None
         place = folder / "environments"
         for key in remove or ():
             try:

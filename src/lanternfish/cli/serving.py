@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from lanternfish.cli.console import Mistake, ending, out, say
+from lanternfish.cli.platform import platform_libraries
 
 
 def serve(
@@ -41,13 +42,8 @@ def serve(
       lanternfish serve --config lab.toml
     """
     with ending(debug):
-        try:
+        with platform_libraries():
             from lanternfish.service.server import serve as serving
-        except ImportError as error:
-            raise Mistake(
-                f"Expected the platform's libraries; got none ({error.name}): "
-                "pip install 'lanternfish[service]'."
-            ) from None
         _serve(serving, _configuration(config, folder, port, workers), port is not None, browser)
 
 

@@ -63,9 +63,8 @@ def watch(job: Job, task: dict[str, Any], begin: float, end: float) -> None:
 
 
 def convert(job: Job, source: Path, out: Path) -> Path:
-    """Labels of another program as a file of ours."""
-    name = "labels.json" if source.name.lower().endswith(".json") else source.name
-    link = job.checkpoint / f"given-{name}"
+    """Labels of SLEAP as a file of ours."""
+    link = job.checkpoint / f"given-{source.name}"
     link.unlink(missing_ok=True)
     link.symlink_to(source.resolve())
     task = {"do": "convert", "source": str(link), "out": str(out), "format": FORMAT}
