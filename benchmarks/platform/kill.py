@@ -30,8 +30,8 @@ from lanternfish.service import store
 from lanternfish.service.store import Store, Submission
 from lanternfish.service.store import tables as t
 from lanternfish.service.worker.tree import MARK
+from served import TOYS
 
-TOYS = Path(__file__).parents[2] / "tests" / "service" / "toys"
 LEASE = 4.0  # seconds
 
 

@@ -41,7 +41,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=10_000)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, served(Path(folder), workers=1) as server:
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,  # workers end after it
+        served(Path(folder), workers=1) as server,
+    ):
         headers = {"Authorization": f"Bearer {server.token}"}
         with httpx.Client(base_url=server.url, headers=headers, timeout=120) as client:
             client.get("/api/v1/analyses").raise_for_status()

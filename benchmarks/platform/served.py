@@ -14,6 +14,8 @@ import httpx
 from lanternfish.service import store as st
 from lanternfish.service.store import Store
 
+TOYS = Path(__file__).parents[2] / "tests" / "service" / "toys"  # the analysis "count"
+
 
 @dataclass(frozen=True)
 class Served:
@@ -30,9 +32,11 @@ class Served:
 @contextlib.contextmanager
 def served(folder: Path, workers: int = 0):
     """`lanternfish serve`, on a free port."""
+    search = [str(TOYS), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, search))}
     command = [sys.executable, "-m", "lanternfish.cli", "serve", "--no-browser"]
     command += ["--folder", str(folder), "--workers", str(workers)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert child.stdout is not None
         line = child.stdout.readline()

@@ -8,6 +8,7 @@ import sys
 import time
 
 import httpx
+import psutil
 import pytest
 from server_kit import PASSWORD, SOURCE, TOYS, command_line_server, serving, working
 
@@ -160,6 +161,23 @@ def test_a_worker_outlives_a_server_that_is_killed(tmp_path):
             assert st.find_job(store, job).attempts == 1
             for worker in st.list_workers(store):
                 os.kill(worker.pid, signal.SIGTERM)
+        finally:
+            store.close()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=["term", "int"])
+def test_a_server_that_is_stopped_takes_its_workers_along(tmp_path, how):
+    with command_line_server(tmp_path, "--workers", "1") as (_, child):
+        store = st.open(None, tmp_path)
+        try:
+            until = time.monotonic() + 60
+            while not (workers := st.list_workers(store)) and time.monotonic() < until:
+                time.sleep(0.05)
+            child.send_signal(how)
+            assert child.wait(30) == (0 if how == signal.SIGTERM else 130)
+            while psutil.pid_exists(workers[0].pid) and time.monotonic() < until:
+                time.sleep(0.05)
+            assert not psutil.pid_exists(workers[0].pid)
         finally:
             store.close()
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as s
 from server_kit import events, serving
 
 from lanternfish.service import store as st
-from lanternfish.service.server.hub import Position, decoded
+from lanternfish.service.server import hub
+from lanternfish.service.server.hub import Position, decoded, job_news
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +145,54 @@ def test_several_watchers_of_one_job_see_the_same(server, job):
         time.sleep(0.05)
     assert server.platform.hub.watching == 0
     assert not server.platform.hub.topics
+
+
+def test_what_a_busy_job_writes_is_read_once_for_all_who_watch(server, job, monkeypatch):
+    job, token = job
+    watchers, lines, reads, seen = 12, 60, [], []
+
+    def slow(*about):  # when a read is done, the next line is there already
+        reads.append(about)
+        time.sleep(0.03)
+        return job_news(*about)
+
+    monkeypatch.setattr(hub, "job_news", slow)
+    st.append_log(server.store, job, token, b"before\n")
+    with server.client("mara") as client:
+        crew = [
+            threading.Thread(target=lambda: seen.append(text_of(events(client, job))))
+            for _ in range(watchers)
+        ]
+        for each in crew:
+            each.start()
+        for i in range(lines):
+            st.append_log(server.store, job, token, f"line {i}\n".encode())
+            time.sleep(0.02)
+        finish(server, job, token)
+        for each in crew:
+            each.join()
+    assert seen == ["before\n" + "".join(f"line {i}\n" for i in range(lines))] * watchers
+    assert len(reads) < lines + 5 * watchers  # and not a read for each line and watcher
+
+
+def test_several_who_come_after_the_end_see_a_long_log_whole(server, job):
+    job, token = job
+    log = b"".join(b"line %d\n" % i for i in range(60_000))  # some pieces of news
+    for at in range(0, len(log), 50_000):
+        st.append_log(server.store, job, token, log[at : at + 50_000])
+    finish(server, job, token)
+    seen = []
+    with server.client("mara") as client:
+        crew = [
+            threading.Thread(target=lambda: seen.append(text_of(events(client, job))))
+            for _ in range(4)
+        ]
+        for each in crew:
+            each.start()
+        for each in crew:
+            each.join()
+    assert [len(text) for text in seen] == [len(log)] * 4
+    assert set(seen) == {log.decode()}
 
 
 def test_a_group_is_told_that_a_job_changed(server):

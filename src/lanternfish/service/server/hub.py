@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+from sqlalchemy import Row
 from starlette.concurrency import run_in_threadpool
 
 from lanternfish.service.jobs import ENDED
@@ -46,6 +47,10 @@ class Position:
 
     def __str__(self) -> str:
         return f"{self.event}.{self.offset}"
+
+    def covers(self, other: Position) -> bool:
+        """Whether whoever has seen this has seen the other one too."""
+        return self.event >= other.event and self.offset >= other.offset
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ class Hub:
             yield b"retry: 1000\n\n"
             position = since
             over = kind == "job" and await run_in_threadpool(self._over, key)
-            async for news in self._caught_up(topic, position):
+            async for news in self._caught_up(topic, position, whole=bool(over)):
                 yield news.body
                 position = news.to
                 if news.ended:
@@ -145,16 +150,35 @@ class Hub:
         row = find_job(self.store, job)
         return row.state if row is not None and row.state in ENDED else ""
 
-    async def _caught_up(self, topic: _Topic, position: Position) -> AsyncIterator[News]:
-        """What happened before now, read for this watcher alone."""
+    async def _caught_up(
+        self,
+        topic: _Topic,
+        position: Position,
+        until: Position | None = None,
+        *,
+        whole: bool = False,
+    ) -> AsyncIterator[News]:
+        """What happened before now (`until`: and no later), read for this watcher alone.
+
+        It ends where the topic is (`whole`: where there is no more), and what comes from there is
+        read once for all: to wait for a moment without news would be to read each line of a busy
+        job for each watcher.
+        """
         while True:
-            news = await run_in_threadpool(self._read, topic.kind, topic.key, position)
+            news = await run_in_threadpool(self._read, topic.kind, topic.key, position, until)
             if news is None:
                 return
             position = news.to
-            if len(topic.watchers) == 1:  # nobody else would miss what is skipped
+            if until is None and len(topic.watchers) == 1:  # nobody else would miss what is skipped
                 topic.at = position
             yield news
+            if (
+                not whole
+                and until is None
+                and position.covers(topic.at)
+                and len(topic.watchers) > 1
+            ):
+                return
 
     async def _live(
         self, topic: _Topic, watcher: _Watcher, position: Position
@@ -170,11 +194,15 @@ class Hub:
             while watcher.queue:
                 news = watcher.queue.popleft()
                 if news.since != position:
-                    if news.to.event <= position.event and news.to.offset <= position.offset:
+                    if position.covers(news.to):
                         continue  # already seen while catching up
-                    watcher.lost = True  # overlaps what was read: read the rest from here
-                    watcher.queue.clear()
-                    break
+                    # It overlaps what was read: only its rest is, which leads to where all are.
+                    async for rest in self._caught_up(topic, position, news.to):
+                        yield rest.body
+                        position = rest.to
+                        if rest.ended:
+                            return
+                    continue
                 yield news.body
                 position = news.to
                 if news.ended:
@@ -218,29 +246,28 @@ class Hub:
         found = []
         for topic in topics:
             event, offset = grown.get((topic.kind, topic.key), (0, 0))
-            if event <= topic.at.event and offset <= topic.at.offset:
+            if topic.at.covers(Position(event, offset)):
                 continue
             news = self._read(topic.kind, topic.key, topic.at)
             if news is not None:
                 found.append((topic, news))
         return found
 
-    def _read(self, kind: str, key: str, since: Position) -> News | None:
-        return (
-            job_news(self.store, key, since)
-            if kind == "job"
-            else group_news(self.store, key, since)
-        )
+    def _read(
+        self, kind: str, key: str, since: Position, until: Position | None = None
+    ) -> News | None:
+        read = job_news if kind == "job" else group_news
+        return read(self.store, key, since, until)
 
 
-def job_news(store: Store, job: str, since: Position) -> News | None:
+def job_news(store: Store, job: str, since: Position, until: Position | None = None) -> News | None:
     """Events and log of a job after a position, in one body; None where there is nothing new.
 
     The log comes first: what a job wrote before it ended is seen before its end.
     """
-    rows = events_after(store, since.event, job=job, limit=500)
+    rows = _until(events_after(store, since.event, job=job, limit=500), until)
     data, _ = log_from(store, job, since.offset, PIECE)
-    data = data[:PIECE]
+    data = data[: PIECE if until is None else max(0, min(PIECE, until.offset - since.offset))]
     ended = bool(rows) and rows[-1].kind == "state" and rows[-1].data.get("state") in ENDED
     text, used = decoded(data, whole=ended and len(data) < PIECE)
     parts, position = [], since
@@ -260,12 +287,22 @@ def job_news(store: Store, job: str, since: Position) -> News | None:
     return News(since, position, b"".join(parts), ended)
 
 
-def group_news(store: Store, group: str, since: Position) -> News | None:
+def _until(rows: list[Row], until: Position | None) -> list[Row]:
+    """Those of an ordered list of events that a position includes."""
+    return rows if until is None else [row for row in rows if row.id <= until.event]
+
+
+def group_news(
+    store: Store, group: str, since: Position, until: Position | None = None
+) -> News | None:
     """That jobs or data of a group changed; what changed is on the pages themselves."""
     newest = last_event(store, group=group)
+    if until is not None:
+        newest = min(newest, until.event)
     if newest <= since.event:
         return None
-    rows = events_after(store, since.event, group=group, kinds=("state", "dataset"), limit=500)
+    kinds = ("state", "dataset")
+    rows = _until(events_after(store, since.event, group=group, kinds=kinds, limit=500), until)
     to = Position(rows[-1].id if len(rows) == 500 else max(newest, *(r.id for r in rows), 0))
     told = {"jobs": sorted({row.job_id for row in rows if row.job_id})}
     return News(since, to, message("change", told, to) if rows else b"")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -87,9 +88,13 @@ def run(
     )
     announcing.start()
     workers.start()
+    # uvicorn raises the signal that ended it once more, when it is done: by default SIGTERM would
+    # end this process there, and leave the workers.
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         server.run(sockets=[listening])
     finally:
+        signal.signal(signal.SIGTERM, before)
         workers.stop()
         store.close()
 
