@@ -75,12 +75,45 @@ class Store:
             return time.time()
         return float(connection.execute(_CLOCK).scalar_one())
 
+    def now_and_in_order(self, connection: Connection) -> float:
+        """`now`, for a transaction that claims: PostgreSQL then walks the queue's index to the first
+        job that may start, whatever it believes of the number of jobs; until it has counted them
+        anew it would read and sort all of them, at each claim."""
+        if self.is_sqlite:
+            return self.now(connection)
+        now = float(connection.execute(_CLOCK_IN_ORDER).scalar_one())
+        return now if self.clock is None else self.clock()
+
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
 
 
 _CLOCK = sa.text("SELECT extract(epoch FROM clock_timestamp())")
+_CLOCK_IN_ORDER = sa.text(
+    "SELECT extract(epoch FROM clock_timestamp()), set_config('enable_sort', 'off', true)"
+)
+
+
+@contextlib.contextmanager
+def sent_together(tx: Connection) -> Iterator[None]:
+    """Statements without results that go to PostgreSQL at once, and are waited for once at the end.
+
+    Nothing that reads a result, and no list of parameters, belongs in here: each would wait.
+    """
+    if tx.dialect.name != "postgresql":
+        yield
+        return
+    import psycopg
+
+    raw = tx.connection.driver_connection
+    assert isinstance(raw, psycopg.Connection)
+    try:
+        with raw.pipeline():
+            yield
+    except psycopg.Error as error:  # SQLAlchemy does not see what comes back at the end
+        made = sa_exc.DBAPIError.instance(None, None, error, psycopg.Error)
+        raise made from error
 
 
 def open(  # the room's verb: store.open(url, folder)

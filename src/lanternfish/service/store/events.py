@@ -36,9 +36,14 @@ def add_events(tx: Connection, group: str, rows: list[dict]) -> None:
     """
     if not rows:
         return
+    take_turn(tx, group)
+    tx.execute(sql.EVENT, [{"group_id": group, **row} for row in rows])
+
+
+def take_turn(tx: Connection, group: str) -> None:
+    """Wait until no other transaction adds events to a group, and keep it so until the commit."""
     if tx.dialect.name == "postgresql":
         tx.execute(_TURNS, {"group": group})
-    tx.execute(sql.EVENT, [{"group_id": group, **row} for row in rows])
 
 
 def append_events(store: Store, job: str, token: int, rows: list[tuple[str, dict]]) -> None:

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from lanternfish.service.store import statements as sql
-from lanternfish.service.store.events import add_events
+from lanternfish.service.store.database import sent_together
+from lanternfish.service.store.events import take_turn
 
 
 @dataclass
@@ -44,9 +45,13 @@ class Journal:
 
     def write(self) -> None:
         """Write all of it. Nothing else of the transaction comes after."""
-        if self.charges:
-            self.tx.execute(sql.CHARGE, self.charges)
-        for group, (held, paid) in sorted(self.payments.items()):
-            self.tx.execute(sql.PAY, {"group_": group, "held": held, "paid": paid})
-        for group in sorted({group for group, _ in self.events}):
-            add_events(self.tx, group, [row for each, row in self.events if each == group])
+        with sent_together(self.tx):
+            for charge in self.charges:
+                self.tx.execute(sql.CHARGE, charge)
+            for group, (held, paid) in sorted(self.payments.items()):
+                self.tx.execute(sql.PAY, {"group_": group, "held": held, "paid": paid})
+            for group in sorted({group for group, _ in self.events}):
+                take_turn(self.tx, group)
+                for each, row in self.events:
+                    if each == group:
+                        self.tx.execute(sql.EVENT, {"group_id": group, **row})

@@ -92,14 +92,12 @@ def turn(
         LeaseLostError: as `finish`; nothing is claimed then.
     """
     with store.write() as tx:
-        now = store.now(tx)
+        now = store.now_and_in_order(tx)
         journal = Journal(tx, now)
         if ended is not None:
             _end(journal, *ended)
         if ended is None or _time_to_look(store):
             _expire(journal)
-        if not store.is_sqlite:
-            tx.execute(sql.IN_ORDER)
         row = tx.execute(sql.next_job(analyses), {"now": now}).first()
         if row is not None:
             tx.execute(
