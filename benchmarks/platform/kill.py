@@ -1,10 +1,11 @@
-"""The kill test: workers, children and the database are killed at random; nothing is lost.
+"""The kill test: workers, children, server and database are killed at random; nothing is lost.
 
     python benchmarks/platform/kill.py [--jobs 1500] [--workers 4] [--database sqlite|postgresql]
 
 Real workers run real child processes, of a small analysis. Meanwhile SIGKILL goes to workers, to
-guards and to the analyses' own processes, and (PostgreSQL) the server is crashed and started anew.
-At the end every job must have succeeded once, with its own right result, and been paid once.
+guards, to the analyses' own processes and to the platform's server, and (PostgreSQL) the database
+is crashed and started anew. At the end every job must have succeeded once, with its own right
+result, and been paid once, and a server must say so.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import contextlib
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import psutil
 import sqlalchemy as sa
 
@@ -47,6 +50,50 @@ class Killer:
     cluster: Cluster | None = None
     crew: list[subprocess.Popen] = field(default_factory=list)
     killed: collections.Counter = field(default_factory=collections.Counter)
+    server: subprocess.Popen | None = None
+    port: int = 0
+
+    def keep_server(self) -> None:
+        """Start the platform's server where it is gone."""
+        if self.server is not None and self.server.poll() is None:
+            return
+        if not self.port:
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                self.port = free.getsockname()[1]
+        folder = self.db.folder
+        file = folder / "lab.toml"
+        file.write_text(
+            f'folder = "{folder}"\ndatabase = "{self.db.url}"\nport = {self.port}\nworkers = 0\n'
+        )
+        command = [sys.executable, "-m", "lanternfish.cli", "serve", "--no-browser"]
+        with open(folder / "server.log", "ab") as log:
+            self.server = subprocess.Popen(
+                [*command, "--config", str(file)], stdout=log, stderr=log, start_new_session=True
+            )
+
+    def listed(self, token: str, seconds: float = 60.0) -> int:
+        """How many jobs the server says have succeeded, once one answers."""
+        until = time.monotonic() + seconds
+        while True:
+            self.keep_server()
+            try:
+                return self._count(token)
+            except httpx.TransportError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
+
+    def _count(self, token: str) -> int:
+        found: list[str] = []
+        headers = {"Authorization": f"Bearer {token}"}
+        with httpx.Client(base_url=f"http://127.0.0.1:{self.port}", headers=headers) as client:
+            while True:
+                asked = {"state": "succeeded", "limit": "500"}
+                asked |= {"before": found[-1]} if found else {}
+                page = client.get("/api/v1/jobs", params=asked).raise_for_status().json()
+                if not page:
+                    return len(set(found))
+                found += [job["id"] for job in page]
 
     def keep_crew(self) -> None:
         """Start workers in place of those that are gone."""
@@ -64,9 +111,9 @@ class Killer:
             log.close()
 
     def kill(self) -> None:
-        """One kill: a worker, something that a job runs in, or the database."""
+        """One kill: a worker, something that a job runs in, the server, or the database."""
         what = self.random.choices(
-            ("worker", "child", "database"), (4, 5, 1 if self.cluster else 0)
+            ("worker", "child", "server", "database"), (8, 10, 1, 2 if self.cluster else 0)
         )
         getattr(self, f"_{what[0]}")()
 
@@ -75,6 +122,12 @@ class Killer:
         victim.send_signal(signal.SIGKILL)
         victim.wait()
         self.killed["worker"] += 1
+
+    def _server(self) -> None:
+        assert self.server is not None
+        self.server.kill()
+        self.server.wait()
+        self.killed["server"] += 1
 
     def _child(self) -> None:
         found = []
@@ -101,8 +154,8 @@ class Killer:
             each.wait(60)
 
 
-def submit(db: Store, jobs: int) -> tuple[str, frozenset[str]]:
-    """Queue jobs, each with a seed that its result must show; returns the group and their ids."""
+def submit(db: Store, jobs: int) -> tuple[str, frozenset[str], str]:
+    """Queue jobs, each with a seed that its result must show: the group, their ids, a token."""
     user = store.create_user(db, "ada")
     group = store.create_group(db, "lab", owner=user.id)
     ids: set[str] = set()
@@ -125,7 +178,8 @@ def submit(db: Store, jobs: int) -> tuple[str, frozenset[str]]:
             ],
         )
         ids |= {job.id for job in made}
-    return group.id, frozenset(ids)
+    token, _ = store.create_token(db, user.id, "kill")
+    return group.id, frozenset(ids), token
 
 
 def run(killer: Killer, group: str, patience: float) -> float:
@@ -133,6 +187,7 @@ def run(killer: Killer, group: str, patience: float) -> float:
     began = told = time.monotonic()
     while True:
         killer.keep_crew()
+        killer.keep_server()
         time.sleep(killer.random.expovariate(1 / killer.every))
         try:
             counts = store.counts_of(killer.db, group)
@@ -216,14 +271,17 @@ def trial(
         [str(TOYS), str(Path(store.__file__).parents[3]), os.environ.get("PYTHONPATH", "")]
     )
     db = store.open(url, folder)
-    group, ids = submit(db, jobs)
+    group, ids, token = submit(db, jobs)
     killer = Killer(db, workers, random.Random(seed), every, ids, cluster)
     try:
         seconds = run(killer, group, patience)
+        listed = killer.listed(token)
     finally:
-        for each in killer.crew:
+        for each in (*killer.crew, *([killer.server] if killer.server else [])):
             with contextlib.suppress(ProcessLookupError):
                 each.kill()
+    if listed != jobs:
+        raise SystemExit(f"Expected a server that lists {jobs} jobs as succeeded; got {listed}.")
     found = verify(db, group, jobs)
     db.close()
     return {**found, **{f"killed_{k}": n for k, n in killer.killed.items()}, "seconds": seconds}
