@@ -1,4 +1,4 @@
-"""What a move of the ledger leaves behind: events and money, written last in its transaction.
+"""What a move of the ledger leaves behind, written last in its transaction: events and money.
 
 A group's row and its turn at events are what all its jobs share, so they are taken last, and held
 for as short as can be.
@@ -25,6 +25,7 @@ class Journal:
     events: list[tuple[str, dict]] = field(default_factory=list)
     charges: list[dict] = field(default_factory=list)
     payments: dict[str, tuple[int, int]] = field(default_factory=dict)
+    attempts: list[tuple[sa.Executable, dict]] = field(default_factory=list)
 
     def state(self, group: str, job: str, data: dict) -> None:
         """Note that a job's state is another now."""
@@ -43,9 +44,15 @@ class Journal:
             {**about, "kind": "release", "amount": back},
         ]
 
+    def attempt(self, statement: sa.Executable, values: dict) -> None:
+        """Note what changes of an attempt, which nothing else of the transaction reads."""
+        self.attempts.append((statement, values))
+
     def write(self) -> None:
         """Write all of it. Nothing else of the transaction comes after."""
         with sent_together(self.tx):
+            for statement, values in self.attempts:
+                self.tx.execute(statement, values)
             for charge in self.charges:
                 self.tx.execute(sql.CHARGE, charge)
             for group, (held, paid) in sorted(self.payments.items()):

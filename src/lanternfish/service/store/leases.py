@@ -100,7 +100,7 @@ def turn(
             _expire(journal)
         row = tx.execute(sql.next_job(analyses), {"now": now}).first()
         if row is not None:
-            tx.execute(
+            journal.attempt(
                 sql.ATTEMPT_BEGINS,
                 {
                     "job_id": row.id,
@@ -283,7 +283,7 @@ def _end(journal: Journal, job: str, token: int, outcome: Outcome) -> State:
     else:
         fate = after_finish(row.state, outcome.state, outcome.reason)
     _results(tx, job, token, now, outcome.results)
-    tx.execute(
+    journal.attempt(
         sql.ATTEMPT_ENDS,
         {
             "job_": job,

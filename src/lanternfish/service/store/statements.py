@@ -43,7 +43,7 @@ BEAT = (
         cpu_seconds=sa.func.coalesce(bindparam("cpu", type_=sa.Double), _a.cpu_seconds),
     )
 )
-ATTEMPT_BEGINS = t.attempts.insert()
+ATTEMPT_BEGINS = t.attempts.insert().inline()
 ATTEMPT_ENDS = (
     t.attempts.update()
     .where(_a.job_id == _JOB, _a.token == _TOKEN)
@@ -94,7 +94,7 @@ PAY = (
     .where(_g.id == bindparam("group_"))
     .values(reserved=_g.reserved - bindparam("held"), spent=_g.spent + bindparam("paid"))
 )
-CHARGE = t.charges.insert().inline()  # inline: nobody asks for the new id
+CHARGE = t.charges.insert().inline()  # inline: nobody asks for new ids
 EVENT = t.events.insert().inline()
 CHUNK = t.log_chunks.insert()
 ARTIFACT = t.artifacts.insert()
