@@ -229,9 +229,25 @@ def test_the_command_line_lists_shows_checks_and_runs(tmp_path):
     assert runner.invoke(app, ["analysis", "run", "nothing"]).exit_code == 2
 
 
+def test_results_may_go_to_a_folder_that_is_named_from_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = []
+
+    def draw(job):
+        (job.output / "count.csv").write_text("1")
+        (job.output / "drawn.png").write_bytes(b"png")
+        job.picture(job.output / "drawn.png")
+        job.picture("drawn.png")
+
+    drawing = dataclasses.replace(load("count"), run=draw)
+    made = run_here(drawing, {"to": 1}, {}, Path("out"), tell=told.append)
+    assert set(made) == {"count.csv", "drawn.png"}
+    assert [each["data"]["path"] for each in told] == ["drawn.png"] * 2
+
+
 def test_mistakes_of_a_study_are_told_by_setting(tmp_path):
     npe, epi = load("npe"), load("epi")
-    from lanternfish.service.analyses.requests import check
+        from lanternfish.service.analyses.requests import check
 
     problems, _ = check(npe, {"model": "linear_2d", "values": {"growth": 1.0}}, {})
     assert any("growth" in str(each) for each in problems)

@@ -46,6 +46,7 @@ def run_here(
     problems, _ = check(analysis, values, given)
     if problems:
         raise RequestError(problems)
+    out = out.absolute()  # as the worker gives it; paths of results may be given relative to it
     card = {"analysis": analysis.name, "version": analysis.version, "settings": dict(values)}
     card |= {"seed": seed, "code": code_hash(sources(analysis))}
     card |= {"inputs": {name: _sha256(Path(path)) for name, path in given.items()}}
