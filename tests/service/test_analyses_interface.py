@@ -247,7 +247,7 @@ def test_results_may_go_to_a_folder_that_is_named_from_here(tmp_path, monkeypatc
 
 def test_mistakes_of_a_study_are_told_by_setting(tmp_path):
     npe, epi = load("npe"), load("epi")
-        from lanternfish.service.analyses.requests import check
+    from lanternfish.service.analyses.requests import check
 
     problems, _ = check(npe, {"model": "linear_2d", "values": {"growth": 1.0}}, {})
     assert any("growth" in str(each) for each in problems)
