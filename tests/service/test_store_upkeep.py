@@ -8,8 +8,10 @@ import threading
 import pytest
 import sqlalchemy as sa
 
+from clusters import NoPostgresError, postgres
 from lanternfish.service import store
 from lanternfish.service.store import Outcome, Result, Retention, Submission
+from lanternfish.service.store import database as rooms
 from lanternfish.service.store import tables as t
 
 
@@ -141,3 +143,22 @@ def test_contents_in_an_object_store(bucket, tmp_path):
     with pytest.raises(store.NotFoundError), db.blobs.open(sha256):
         pass
     db.close()
+
+
+def test_connections_that_lay_idle_survive_a_crash_of_postgresql(tmp_path, monkeypatch):
+    try:
+        opened = postgres(durable=False)
+        own = opened.__enter__()
+    except NoPostgresError as error:
+        pytest.skip(str(error))
+    try:
+        with own.database() as url:
+            db = store.open(url, tmp_path)
+            store.create_user(db, "ada")
+            own.crash()
+            own.start()
+            monkeypatch.setattr(rooms, "IDLE", 0.0)  # what was used a moment ago lay idle
+            assert [user.name for user in store.list_users(db)] == ["ada"]
+            db.close()
+    finally:
+        opened.__exit__(None, None, None)

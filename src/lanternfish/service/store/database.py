@@ -26,6 +26,7 @@ from lanternfish.service.store.errors import StoreError
 from lanternfish.service.store.schema import bring_up, check_version
 
 PATIENCE = 60.0  # seconds that a write waits for others' writes
+IDLE = 1.0  # seconds after which a connection to PostgreSQL may have gone
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,12 @@ class Store:
         return float(connection.execute(_CLOCK).scalar_one())
 
     def now_and_in_order(self, connection: Connection) -> float:
-        """`now`, for a transaction that claims: PostgreSQL then walks the queue's index to the first
-        job that may start, whatever it believes of the number of jobs; until it has counted them
-        anew it would read and sort all of them, at each claim."""
+        """`now`, for a transaction that claims.
+
+        PostgreSQL then walks the queue's index to the first job that may start, whatever it
+        believes of the number of jobs; until it has counted them anew it would read and sort all
+        of them, at each claim.
+        """
         if self.is_sqlite:
             return self.now(connection)
         now = float(connection.execute(_CLOCK_IN_ORDER).scalar_one())
@@ -165,17 +169,36 @@ def connect(url: str) -> Engine:
         Path(parsed.database).absolute().parent.mkdir(parents=True, exist_ok=True)
         return _sqlite(parsed)
     if parsed.get_backend_name() == "postgresql":
-        return sa.create_engine(
-            parsed.set(drivername="postgresql+psycopg"),
-            pool_pre_ping=True,
-            pool_size=10,
-            max_overflow=20,
-            connect_args={"connect_timeout": 10},
-        )
+        return _postgresql(parsed)
     raise StoreError(
         f"Expected a database of SQLite (sqlite:///path) or PostgreSQL (postgresql://…); "
         f"got {parsed.get_backend_name()}."
     )
+
+
+def _postgresql(url: sa.URL) -> Engine:
+    """Connections that lay idle are tried before they are used; those of a busy worker are not."""
+    engine = sa.create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=10,
+        max_overflow=20,
+        connect_args={"connect_timeout": 10},
+    )
+
+    @sa_event.listens_for(engine, "checkin")
+    def note(_raw, record) -> None:
+        record.info["used"] = time.monotonic()
+
+    @sa_event.listens_for(engine, "checkout")
+    def attempt(raw, record, _proxy) -> None:
+        if time.monotonic() - record.info.get("used", -IDLE) < IDLE:
+            return
+        try:
+            engine.dialect.do_ping(raw)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise sa_exc.DisconnectionError from error  # the pool makes another one
+
+    return engine
 
 
 def _sqlite(url: sa.URL) -> Engine:

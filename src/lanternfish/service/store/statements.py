@@ -110,6 +110,7 @@ ARTIFACT_AGAIN = (
     )
 )
 
+
 @lru_cache(maxsize=8)
 def next_job(analyses: tuple[str, ...] | None) -> sa.Update:
     """UPDATE ... WHERE id = (SELECT ... FOR UPDATE SKIP LOCKED) RETURNING, on both databases."""
