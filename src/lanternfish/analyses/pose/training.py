@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -16,7 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lanternfish import __version__
-from lanternfish.analyses.pose import results
+from lanternfish.analyses.pose import models, results
 from lanternfish.analyses.pose.child import convert, watch
 from lanternfish.analyses.pose.frames import HERE
 from lanternfish.analyses.pose.labels import Labels, LabelsError, read_labels, split
@@ -32,9 +31,6 @@ from lanternfish.service.analyses import (
 )  # fmt: skip
 
 FEWEST = 8  # labelled frames
-PARTS = ("centroid", "instance")
-KEPT = ("best.ckpt", "training_config.yaml")  # of a network
-MOST_MODEL = 2 * 10**9  # bytes of an unpacked model
 SOFTWARE = ("sleap-nn", "0.3.5")
 IMPORTED = (".slp",)
 
@@ -59,7 +55,8 @@ The held-out error is that of a few frames like those that were labelled; where 
 otherwise, it is larger. Confidence is the height of the network's peak, no probability. On the same
 machine and one core the same seed gives the same positions; on others they differ slightly.
 
-A killed job goes on after the last epoch. The environment (2.4 GB) is built once, on first use.
+A killed job goes on after the last epoch; of a cancelled one `model.zip` keeps the best weights so
+far, once both networks have finished an epoch. The environment (2.4 GB) is built once, on first use.
 """
 
 
@@ -127,7 +124,7 @@ def validate(settings: Settings, inputs: Mapping[str, Path]) -> list[Problem]:
             found.append(Problem(f"inputs.{name}", path.name, str(error)))
     if "model" in inputs:
         try:
-            members(inputs["model"])
+            models.members(inputs["model"])
         except ValueError as error:
             found.append(Problem("inputs.model", inputs["model"].name, str(error)))
     return found
@@ -174,26 +171,6 @@ def check(labels: Labels, clip: Clip, animals: int, fewest: int) -> None:
                 )
 
 
-def members(path: Path) -> list[zipfile.ZipInfo]:
-    """What belongs to a model in its ZIP file.
-
-    Raises:
-        ValueError: it is no model of ours.
-    """
-    wanted = {f"{part}/{name}" for part in PARTS for name in KEPT}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            found = [each for each in archive.infolist() if each.filename in wanted]
-    except zipfile.BadZipFile:
-        raise ValueError(f"Expected a ZIP file; {path.name} is damaged.") from None
-    missing = wanted - {each.filename for each in found}
-    if missing:
-        raise ValueError(f"Expected the model.zip of a job; it lacks {', '.join(sorted(missing))}.")
-    if sum(each.file_size for each in found) > MOST_MODEL:
-        raise ValueError("Expected a model of less than 2 GB.")
-    return found
-
-
 def crop_of(labels: Labels) -> int:
     """Side of a crop around an animal, px: room for the largest one, turned in any way; of 16s."""
     import numpy as np
@@ -213,17 +190,11 @@ def run(job: Job) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     parts = []
     if "model" in job.inputs:
-        with zipfile.ZipFile(job.inputs["model"]) as archive:
-            for each in members(job.inputs["model"]):
-                archive.extract(each, folder)
+        models.unpack(job.inputs["model"], folder)
     else:
         labels = _labels(job, "labels")
         check(labels, clip, job.settings.animals, FEWEST)
         parts += _learn(job, clip, labels, folder)
-        with zipfile.ZipFile(job.output / "model.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-            for part in PARTS:
-                for name in KEPT:
-                    archive.write(folder / part / name, f"{part}/{name}")
     points, score, told = _predict(job, folder, str(clip.path), job.checkpoint / "all.npz", 0.6)
     parts += _results(job, clip, points, score, told)
     results.report(job, f"Pose of animals in {clip.path.name}", parts)
@@ -249,8 +220,17 @@ def _learn(job: Job, clip: Clip, labels: Labels, folder: Path) -> list[str]:
     task = {"do": "train", "folder": str(folder), "labels": str(job.checkpoint / "labels.json")}
     task |= {"train": train, "held": stop, "images": images, "scale": s.scale, "sigma": s.sigma}
     task |= {"crop": crop_of(labels), "keypoints": list(labels.skeleton.keypoints)}
-    task |= {"steps": s.steps, "epochs": dict.fromkeys(PARTS, s.epochs), "seed": job.seed % 2**31}
-    watch(job, {**task, "device": s.device, "patience": s.patience}, 0.0, 0.6)
+    task |= {
+        "steps": s.steps,
+        "epochs": dict.fromkeys(models.PARTS, s.epochs),
+        "seed": job.seed % 2**31,
+    }
+    try:
+        watch(job, {**task, "device": s.device, "patience": s.patience}, 0.0, 0.6)
+    except BaseException:
+        models.keep(job, folder)
+        raise
+    models.pack(folder, job.output / "model.zip")
     source = [images[str(f)] for f in held]
     found, _, _ = _predict(job, folder, source, job.checkpoint / "held.npz", 0.6)
     distances, hit, there = results.errors(found, labels.array(held))
@@ -266,7 +246,7 @@ def _predict(job: Job, folder: Path, source, out: Path, begin: float):
     if not out.is_file():
         task = {"do": "predict", "foreign": "model" in job.inputs, "source": source}
         task |= {
-            "models": [str(folder / part) for part in PARTS],
+            "models": [str(folder / part) for part in models.PARTS],
             "out": str(out.with_stem("part")),
         }
         task |= {"animals": job.settings.animals, "threshold": job.settings.threshold}
