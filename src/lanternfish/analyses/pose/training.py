@@ -16,9 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lanternfish import __version__
 from lanternfish.analyses.pose import models, results
+from lanternfish.analyses.pose.brought import read_any
 from lanternfish.analyses.pose.child import convert, watch
 from lanternfish.analyses.pose.frames import HERE
-from lanternfish.analyses.pose.labels import Labels, LabelsError, read_labels, split
+from lanternfish.analyses.pose.labels import Labels, LabelsError, split
 from lanternfish.analyses.pose.video import ENDINGS, Clip, VideoError, extract, look, read
 from lanternfish.service.analyses import (
     Analysis,
@@ -42,9 +43,11 @@ them in every frame of a video. Two networks of [SLEAP](https://sleap.ai) (sleap
 animals, one the keypoints in a crop around each.
 
 **What goes in.** A video with a constant frame rate, and labels of that video: what the labelling
-page saves (start *Frames to label* first), or a SLEAP file (.slp). Or a model: the `model.zip` of
-an earlier job, to predict other videos without training again; tick all videos and choose the
-model. Known positions, where you have them (the same format as labels), are used for scoring only.
+page saves (start *Frames to label* first), a SLEAP file (.slp), COCO keypoints (.json) or
+DeepLabCut's `CollectedData` (.csv). Of the last two the last number in an image's name is its
+frame, and of several videos the folder named as the video is taken. Or a model: the `model.zip`
+of an earlier job, to predict other videos without training again; tick all videos and choose the
+model. Known positions, where you have them (the same formats), are used for scoring only.
 
 **What comes out.** Positions with a confidence (`poses.csv`; NWB with ndx-pose, one file for each
 animal), a labelled video, pictures, the model, and `report.md` with the error on labelled frames
@@ -56,7 +59,8 @@ otherwise, it is larger. Confidence is the height of the network's peak, no prob
 machine and one core the same seed gives the same positions; on others they differ slightly.
 
 A killed job goes on after the last epoch; of a cancelled one `model.zip` keeps the best weights so
-far, once both networks have finished an epoch. The environment (2.4 GB) is built once, on first use.
+far, once both networks have finished an epoch. The environment (2.4 GB) is built once, on first
+use.
 """
 
 
@@ -114,14 +118,20 @@ def validate(settings: Settings, inputs: Mapping[str, Path]) -> list[Problem]:
     except VideoError as error:
         return [Problem("inputs.video", inputs["video"].name, str(error))]
     found = []
+    bones = {}
     for name in ("labels", "truth"):
         path = inputs.get(name)
         if path is None or is_foreign(path):
             continue
         try:
-            check(read_labels(path), clip, settings.animals, FEWEST if name == "labels" else 1)
+            labels = read_any(path, clip.path.name)
+            bones[name] = labels.skeleton.keypoints
+            check(labels, clip, settings.animals, FEWEST if name == "labels" else 1)
         except LabelsError as error:
             found.append(Problem(f"inputs.{name}", path.name, str(error)))
+    if len(set(bones.values())) > 1:
+        text = f"Expected known positions of {', '.join(bones['labels'])}, as the labels have."
+        found.append(Problem("inputs.truth", ", ".join(bones["truth"]), text))
     if "model" in inputs:
         try:
             models.members(inputs["model"])
@@ -204,8 +214,8 @@ def run(job: Job) -> None:
 def _labels(job: Job, name: str) -> Labels:
     path = job.inputs[name]
     if not is_foreign(path):
-        return read_labels(path)
-    return read_labels(convert(job, path, job.checkpoint / f"{name}.json"))
+        return read_any(path, job.inputs["video"].name)
+    return read_any(convert(job, path, job.checkpoint / f"{name}.json"))
 
 
 def _learn(job: Job, clip: Clip, labels: Labels, folder: Path) -> list[str]:
@@ -304,8 +314,8 @@ def _median(distances) -> float:
 LABELS = Input(
     "labels",
     "Labels",
-    "What the labelling page saved; or labels of SLEAP.",
-    (".json", ".slp"),
+    "What the labelling page saved; or labels of SLEAP, COCO (JSON) or DeepLabCut (CSV).",
+    (".json", ".slp", ".csv"),
     required=False,
 )
 analysis = Analysis(
