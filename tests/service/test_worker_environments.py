@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -55,6 +57,20 @@ def test_an_environment_is_built_once_and_runs_the_analysis(tmp_path, monkeypatc
     assert Path(done.stdout.split()[1]).resolve() == (tmp_path / ("a" * 32)).resolve()
     other = "import numpy"  # not in the lock
     assert subprocess.run([python, "-c", other], env=variables, check=False).returncode != 0
+    _moved(monkeypatch, tmp_path / "moved" / "lanternfish")
+    _, after = python_for(manifest, tmp_path, said.append)
+    link = Path(after["PYTHONPATH"]) / "lanternfish"
+    assert link.resolve() == (tmp_path / "moved" / "lanternfish").resolve()
+    assert (Path(variables["PYTHONPATH"]) / "lanternfish").resolve() != link.resolve()
+
+
+def _moved(monkeypatch, place):
+    """As if lanternfish had been installed elsewhere since the environment was built."""
+    place.mkdir(parents=True)
+    (place / "__init__.py").touch()
+    real, found = importlib.util.find_spec, SimpleNamespace(origin=str(place / "__init__.py"))
+    look = lambda name, *more: found if name == "lanternfish" else real(name, *more)  # noqa: E731
+    monkeypatch.setattr(environments.importlib.util, "find_spec", look)
 
 
 def test_a_wrong_hash_is_refused_and_leaves_nothing(tmp_path):

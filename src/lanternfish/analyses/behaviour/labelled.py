@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ COLOURS = (  # red, green, blue; colours that are told apart with any colour vis
     (0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0),
     (86, 180, 233), (240, 228, 66), (120, 120, 120),
 )  # fmt: skip
+FULL = 2**24  # bytes free under which a disk is full
 UNSURE = 0.9  # confidence of identity under which a name has a question mark
 
 
@@ -92,7 +94,10 @@ class Writer:
         try:
             self._sink.send(np.ascontiguousarray(frame))
         except OSError as error:
-            free = shutil.disk_usage(self._path.parent).free / 1e6
+            free = shutil.disk_usage(self._path.parent).free
+            number = errno.ENOSPC if free < FULL else error.errno or errno.EIO
             raise OSError(
-                f"The labelled video could not be written on; {free:.0f} MB of disk are free."
+                number,
+                f"The labelled video could not be written on; {free / 1e6:.0f} MB of disk are "
+                "free. What was written before it is kept",
             ) from error

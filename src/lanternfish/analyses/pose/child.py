@@ -37,6 +37,7 @@ def watch(job: Job, task: dict[str, Any], begin: float, end: float) -> None:
     """Do a task in the child; its progress goes from `begin` to `end` of the job's.
 
     Raises:
+        ValueError: a file that it was given cannot be used.
         RuntimeError: it failed; with the last line of what it said.
     """
     program, variables = python(job)
@@ -57,6 +58,8 @@ def watch(job: Job, task: dict[str, Any], begin: float, end: float) -> None:
     finally:
         child.kill()
         child.wait()
+    if listener.refused:
+        raise ValueError(listener.refused)
     if child.returncode or not listener.done:
         lines = log.read_text(errors="replace").strip().splitlines() or ["no message"]
         raise RuntimeError(f"sleap-nn ended early: {lines[-1].strip()[:500]}")
@@ -79,6 +82,7 @@ class _Listener:
         self.job, self.task, self.log = job, task, log
         self.begin, self.end = begin, end
         self.place, self.done, self.stage = 0, False, task["do"]
+        self.refused = ""
         self.rows: dict[str, int] = {}
 
     def listen(self) -> None:
@@ -102,6 +106,7 @@ class _Listener:
         elif "predicted" in told:
             share = self.begin + (self.end - self.begin) * told["predicted"]
             self.job.progress(share, f"predicting, {told['predicted']:.0%} of the frames")
+        self.refused = told.get("refused", self.refused)
         self.done = self.done or "done" in told
 
     def _losses(self, part: str, number: int) -> None:

@@ -131,13 +131,37 @@ def train(task) -> None:
         (place / "finished").touch()
 
 
+class RefusedError(ValueError):
+    """A user's file that cannot be used; the text is for the user."""
+
+
 def safe(models) -> None:
-    """Refuse weights that are more than numbers, without running what they might hold."""
+    """Refuse weights that are more than numbers, without running what they might hold.
+
+    `weights_only` reads a pickle with an unpickler that makes tensors, numbers, text and containers
+    of them and nothing else.
+
+    Raises:
+        RefusedError: there is something else in a file, or it is damaged.
+    """
     import torch
 
     for folder in models:
         for path in Path(folder).glob("*.ckpt"):
-            told = torch.load(path, map_location="cpu", weights_only=True)
+            name = f"{path.parent.name}/{path.name}"
+            try:
+                told = torch.load(path, map_location="cpu", weights_only=True)
+                state = told["state_dict"]
+            except Exception as error:
+                said = str(error).strip().splitlines() or [""]
+                reason = next((line for line in said if "Unsupported" in line), said[-1])
+                raise RefusedError(
+                    f"Expected weights, numbers alone, in {name} of the model; it is damaged or "
+                    f"holds other objects, and was not loaded ({type(error).__name__}: "
+                    f"{reason.strip()[:160]}): take the model.zip of a job as it was."
+                ) from None
+            if not all(isinstance(each, torch.Tensor) for each in state.values()):
+                raise RefusedError(f"Expected tensors as weights in {name} of the model.")
             torch.save({k: v for k, v in told.items() if k != "callbacks"}, path)
 
 
@@ -224,7 +248,11 @@ def convert(task) -> None:
 def main() -> None:
     task = json.loads(Path(sys.argv[1]).read_text())
     heal_torchvision()
-    {"train": train, "predict": predict, "convert": convert}[task["do"]](task)
+    try:
+        {"train": train, "predict": predict, "convert": convert}[task["do"]](task)
+    except RefusedError as error:
+        say(refused=str(error))
+        sys.exit(1)
     say(done=task["do"])
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -16,10 +15,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lanternfish import __version__
-from lanternfish.analyses.pose import results
+from lanternfish.analyses.pose import models, results
+from lanternfish.analyses.pose.brought import read_any
 from lanternfish.analyses.pose.child import convert, watch
 from lanternfish.analyses.pose.frames import HERE
-from lanternfish.analyses.pose.labels import Labels, LabelsError, read_labels, split
+from lanternfish.analyses.pose.labels import Labels, LabelsError, split
 from lanternfish.analyses.pose.video import ENDINGS, Clip, VideoError, extract, look, read
 from lanternfish.service.analyses import (
     Analysis,
@@ -32,9 +32,6 @@ from lanternfish.service.analyses import (
 )  # fmt: skip
 
 FEWEST = 8  # labelled frames
-PARTS = ("centroid", "instance")
-KEPT = ("best.ckpt", "training_config.yaml")  # of a network
-MOST_MODEL = 2 * 10**9  # bytes of an unpacked model
 SOFTWARE = ("sleap-nn", "0.3.5")
 IMPORTED = (".slp",)
 
@@ -46,9 +43,11 @@ them in every frame of a video. Two networks of [SLEAP](https://sleap.ai) (sleap
 animals, one the keypoints in a crop around each.
 
 **What goes in.** A video with a constant frame rate, and labels of that video: what the labelling
-page saves (start *Frames to label* first), or a SLEAP file (.slp). Or a model: the `model.zip` of
-an earlier job, to predict other videos without training again; tick all videos and choose the
-model. Known positions, where you have them (the same format as labels), are used for scoring only.
+page saves (start *Frames to label* first), a SLEAP file (.slp), COCO keypoints (.json) or
+DeepLabCut's `CollectedData` (.csv). Of the last two the last number in an image's name is its
+frame, and of several videos the folder named as the video is taken. Or a model: the `model.zip`
+of an earlier job, to predict other videos without training again; tick all videos and choose the
+model. Known positions, where you have them (the same formats), are used for scoring only.
 
 **What comes out.** Positions with a confidence (`poses.csv`; NWB with ndx-pose, one file for each
 animal), a labelled video, pictures, the model, and `report.md` with the error on labelled frames
@@ -59,7 +58,9 @@ The held-out error is that of a few frames like those that were labelled; where 
 otherwise, it is larger. Confidence is the height of the network's peak, no probability. On the same
 machine and one core the same seed gives the same positions; on others they differ slightly.
 
-A killed job goes on after the last epoch. The environment (2.4 GB) is built once, on first use.
+A killed job goes on after the last epoch; of a cancelled one `model.zip` keeps the best weights so
+far, once both networks have finished an epoch. The environment (2.4 GB) is built once, on first
+use.
 """
 
 
@@ -117,17 +118,23 @@ def validate(settings: Settings, inputs: Mapping[str, Path]) -> list[Problem]:
     except VideoError as error:
         return [Problem("inputs.video", inputs["video"].name, str(error))]
     found = []
+    bones = {}
     for name in ("labels", "truth"):
         path = inputs.get(name)
         if path is None or is_foreign(path):
             continue
         try:
-            check(read_labels(path), clip, settings.animals, FEWEST if name == "labels" else 1)
+            labels = read_any(path, clip.path.name)
+            bones[name] = labels.skeleton.keypoints
+            check(labels, clip, settings.animals, FEWEST if name == "labels" else 1)
         except LabelsError as error:
             found.append(Problem(f"inputs.{name}", path.name, str(error)))
+    if len(set(bones.values())) > 1:
+        text = f"Expected known positions of {', '.join(bones['labels'])}, as the labels have."
+        found.append(Problem("inputs.truth", ", ".join(bones["truth"]), text))
     if "model" in inputs:
         try:
-            members(inputs["model"])
+            models.members(inputs["model"])
         except ValueError as error:
             found.append(Problem("inputs.model", inputs["model"].name, str(error)))
     return found
@@ -174,26 +181,6 @@ def check(labels: Labels, clip: Clip, animals: int, fewest: int) -> None:
                 )
 
 
-def members(path: Path) -> list[zipfile.ZipInfo]:
-    """What belongs to a model in its ZIP file.
-
-    Raises:
-        ValueError: it is no model of ours.
-    """
-    wanted = {f"{part}/{name}" for part in PARTS for name in KEPT}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            found = [each for each in archive.infolist() if each.filename in wanted]
-    except zipfile.BadZipFile:
-        raise ValueError(f"Expected a ZIP file; {path.name} is damaged.") from None
-    missing = wanted - {each.filename for each in found}
-    if missing:
-        raise ValueError(f"Expected the model.zip of a job; it lacks {', '.join(sorted(missing))}.")
-    if sum(each.file_size for each in found) > MOST_MODEL:
-        raise ValueError("Expected a model of less than 2 GB.")
-    return found
-
-
 def crop_of(labels: Labels) -> int:
     """Side of a crop around an animal, px: room for the largest one, turned in any way; of 16s."""
     import numpy as np
@@ -213,17 +200,11 @@ def run(job: Job) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     parts = []
     if "model" in job.inputs:
-        with zipfile.ZipFile(job.inputs["model"]) as archive:
-            for each in members(job.inputs["model"]):
-                archive.extract(each, folder)
+        models.unpack(job.inputs["model"], folder)
     else:
         labels = _labels(job, "labels")
         check(labels, clip, job.settings.animals, FEWEST)
         parts += _learn(job, clip, labels, folder)
-        with zipfile.ZipFile(job.output / "model.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-            for part in PARTS:
-                for name in KEPT:
-                    archive.write(folder / part / name, f"{part}/{name}")
     points, score, told = _predict(job, folder, str(clip.path), job.checkpoint / "all.npz", 0.6)
     parts += _results(job, clip, points, score, told)
     results.report(job, f"Pose of animals in {clip.path.name}", parts)
@@ -233,8 +214,8 @@ def run(job: Job) -> None:
 def _labels(job: Job, name: str) -> Labels:
     path = job.inputs[name]
     if not is_foreign(path):
-        return read_labels(path)
-    return read_labels(convert(job, path, job.checkpoint / f"{name}.json"))
+        return read_any(path, job.inputs["video"].name)
+    return read_any(convert(job, path, job.checkpoint / f"{name}.json"))
 
 
 def _learn(job: Job, clip: Clip, labels: Labels, folder: Path) -> list[str]:
@@ -249,8 +230,17 @@ def _learn(job: Job, clip: Clip, labels: Labels, folder: Path) -> list[str]:
     task = {"do": "train", "folder": str(folder), "labels": str(job.checkpoint / "labels.json")}
     task |= {"train": train, "held": stop, "images": images, "scale": s.scale, "sigma": s.sigma}
     task |= {"crop": crop_of(labels), "keypoints": list(labels.skeleton.keypoints)}
-    task |= {"steps": s.steps, "epochs": dict.fromkeys(PARTS, s.epochs), "seed": job.seed % 2**31}
-    watch(job, {**task, "device": s.device, "patience": s.patience}, 0.0, 0.6)
+    task |= {
+        "steps": s.steps,
+        "epochs": dict.fromkeys(models.PARTS, s.epochs),
+        "seed": job.seed % 2**31,
+    }
+    try:
+        watch(job, {**task, "device": s.device, "patience": s.patience}, 0.0, 0.6)
+    except BaseException:
+        models.keep(job, folder)
+        raise
+    models.pack(folder, job.output / "model.zip")
     source = [images[str(f)] for f in held]
     found, _, _ = _predict(job, folder, source, job.checkpoint / "held.npz", 0.6)
     distances, hit, there = results.errors(found, labels.array(held))
@@ -266,7 +256,7 @@ def _predict(job: Job, folder: Path, source, out: Path, begin: float):
     if not out.is_file():
         task = {"do": "predict", "foreign": "model" in job.inputs, "source": source}
         task |= {
-            "models": [str(folder / part) for part in PARTS],
+            "models": [str(folder / part) for part in models.PARTS],
             "out": str(out.with_stem("part")),
         }
         task |= {"animals": job.settings.animals, "threshold": job.settings.threshold}
@@ -324,8 +314,8 @@ def _median(distances) -> float:
 LABELS = Input(
     "labels",
     "Labels",
-    "What the labelling page saved; or labels of SLEAP.",
-    (".json", ".slp"),
+    "What the labelling page saved; or labels of SLEAP, COCO (JSON) or DeepLabCut (CSV).",
+    (".json", ".slp", ".csv"),
     required=False,
 )
 analysis = Analysis(

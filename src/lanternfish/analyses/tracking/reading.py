@@ -10,6 +10,8 @@ import numpy as np
 
 CONVERT = "convert it with `ffmpeg -i VIDEO -c:v libx264 -pix_fmt yuv420p NEW.mp4`"
 
+LOOKED_AT = 200  # frames at the beginning whose times are looked at
+
 
 class VideoError(ValueError):
     """The video cannot be read."""
@@ -52,14 +54,15 @@ def read_header(path: Path) -> Header:
                 f"its codec is missing here: {CONVERT}."
             )
         times = [video.get(cv2.CAP_PROP_POS_MSEC)]
-        while len(times) < 200 and video.grab():
+        while len(times) < LOOKED_AT and video.grab():
             times.append(video.get(cv2.CAP_PROP_POS_MSEC))
         whole = True
-        if frames > len(times):
+        if len(times) == LOOKED_AT and frames > LOOKED_AT:
             video.set(cv2.CAP_PROP_POS_FRAMES, max(frames - 2, 0))
             whole = bool(video.grab())
-        elif frames > 0:
-            whole = len(times) >= frames - 1
+        elif frames > 0:  # all were read
+            whole = is_whole(len(times), times[-1] / 1_000, frames, rate)
+            frames = len(times) if whole else frames
     finally:
         video.release()
     steps = np.diff(times)
@@ -67,6 +70,15 @@ def read_header(path: Path) -> Header:
     regular = bool(len(steps) == 0 or np.all(np.abs(steps - middle) <= 0.25 * middle + 1.01))
     height, width = first.shape[:2]
     return Header(max(frames, len(times)), width, height, rate, regular, whole)
+
+
+def is_whole(count: int, last: float, frames: int, rate: float) -> bool:
+    """Whether `count` frames, the last at `last` s, are all that a header tells of.
+
+    Many formats tell a duration only, and where the frame rate changes that gives another number
+    of frames than there are: then the time of the last frame decides.
+    """
+    return count >= frames - 1 or (rate > 0 and last >= (frames - 2.5) / rate)
 
 
 def grey_frames(path: Path, start: int = 0) -> Iterator[tuple[float, np.ndarray]]:
@@ -125,7 +137,7 @@ def _open(path: Path):
     if not video.isOpened():
         size = path.stat().st_size
         raise VideoError(
-            f"Expected a video; {path.name} ({size} bytes) cannot be opened: it is empty, damaged "
-            f"or cut off: copy it again, or {CONVERT}."
+            f"Expected a video; {path.name} ({size} bytes) cannot be opened: it is empty, damaged, "
+            f"cut off, or its codec is missing here: copy it again, or {CONVERT}."
         )
     return video

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,9 @@ def track(job: Job) -> None:
     except (KeyboardInterrupt, OSError):
         if len(linker.tracks) > 1:
             job.log(f"Ended after {len(linker.tracks)} of {header.frames} frames: these are kept.")
-            results.write_positions(job, sorted_by_animal(job, linker.tracks, header)[0])
+            poses, _ = sorted_by_animal(job, linker.tracks, header)
+            with contextlib.suppress(OSError):  # a full disk: the first error is the one to tell
+                results.write_positions(job, poses)
         raise
     poses, found = sorted_by_animal(job, linker.tracks, header)
     if not poses.found.any():
@@ -134,7 +137,8 @@ def _notes(job: Job, header, tracks: linking.Tracks, poses: Poses) -> list[str]:
     """Sentences about what a reader must know."""
     notes = []
     length = len(poses.times)
-    if length < header.frames - 1:
+    last = tracks.times[-1]
+    if not reading.is_whole(length, last, header.frames, header.rate):
         notes.append(
             f"The header tells of {header.frames} frames; {length} could be decoded: the video is "
             "damaged or cut off, and results end there."

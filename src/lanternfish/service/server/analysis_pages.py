@@ -89,14 +89,16 @@ def demo(request: Request, name: str) -> Response:
 
 @router.get("/analyses/{name}/new", **allow(Action.RUN, "group"))
 def new(request: Request, name: str, job: str = "", data: str = "") -> Response:
-    """The form, with defaults, or as a job had it."""
+    """The form, with defaults, or as a job had it; `?labels=ID` chooses data for one input."""
     platform = platform_of(request)
     analysis = analysis_of(platform, name)
     filled = Filled()
     if job:
         filled = _as_job(request, analysis, job)
-    elif data and analysis.inputs:
-        filled = Filled(inputs={analysis.inputs[0].name: [data]})
+    elif analysis.inputs:
+        first, asked = analysis.inputs[0].name, request.query_params
+        named = {e.name: [asked[e.name]] for e in analysis.inputs if asked.get(e.name)}
+        filled = Filled(inputs={first: [data], **named} if data else named)
     return _form(request, analysis, filled)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import importlib.util
 import os
 import platform
@@ -69,7 +70,7 @@ def python_for(
             if not ready.is_file():
                 _build(manifest, place, say)
                 ready.write_text(time.strftime("%Y-%m-%dT%H:%M:%SZ\n", time.gmtime()))
-    bridge = place / "bridges" / manifest.name
+    bridge = place / "bridges" / manifest.name / _whence(manifest.name)
     with _alone(place.with_suffix(".lock")):
         if not bridge.is_dir():
             _bridge(manifest.name, place, bridge)
@@ -244,14 +245,29 @@ def remove(folder: Path, key: str) -> int:
     return found[key]
 
 
+def _packages(name: str) -> list[str]:
+    """What a bridge links in: our interface, and the analysis's own package."""
+    return sorted({"lanternfish", entries()[name].value.partition(":")[0].partition(".")[0]})
+
+
+def _whence(name: str) -> str:
+    """Name of a bridge by where its packages lie and their version: another for each installation.
+
+    An installation that was moved, or a second one that shares the environments, gets its own.
+    """
+    found = (importlib.util.find_spec(package) for package in _packages(name))
+    parts = [str(spec.origin) if spec else "" for spec in found]
+    text = "\n".join([*parts, package_of(name)["version"], entries()[name].value])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 def _bridge(name: str, place: Path, final: Path) -> None:
     """Link our interface and the analysis's own package in, where the lock has not got them."""
-    bridge = final.with_name(f".{name}")
+    bridge = final.with_name(f".{final.name}")
     shutil.rmtree(bridge, ignore_errors=True)
     bridge.mkdir(parents=True)
-    packages = {"lanternfish", entries()[name].value.partition(":")[0].partition(".")[0]}
     python = str(place / "bin" / "python")
-    for package in sorted(packages):
+    for package in _packages(name):
         look = f"import importlib.util as u, sys; sys.exit(u.find_spec({package!r}) is None)"
         if subprocess.run([python, "-I", "-c", look], check=False).returncode == 0:
             continue

@@ -473,8 +473,7 @@ class Page {
       const address = made.headers.get("Location");
       await ask("PATCH", address, { ...heads, "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream" }, body);
       const dataset = await this.checked(address);
-      const query = new URLSearchParams({ data: this.place.dataset.video });
-      const start = this.place.dataset.video ? `/analyses/pose/new?${query}` : "/analyses/pose/new";
+      const start = `/analyses/pose/new?${new URLSearchParams({ data: this.place.dataset.video, labels: dataset.id ?? dataset })}`;
       this.find("saved").replaceChildren(
         "Saved as ", element("a", { href: `/data/${dataset.id ?? dataset}` }, this.name), ". ", element("a", { href: start }, "Train with it"),
       );
