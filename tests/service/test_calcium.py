@@ -1,4 +1,4 @@
-"""Calcium imaging: reading movies, what is wrong with them, scores, results; suite2p if it is there.
+"""Calcium imaging: movies, what is wrong with them, scores, results; suite2p in the slow suite.
 
 The oracle is the generator: cells, traces and motion are known.
 """
