@@ -44,7 +44,7 @@ class About(BaseModel):
     indicator: str = Field(
         "", max_length=100, title="Indicator", description="As GCaMP6f, for NWB."
     )
-    place: str = Field("", max_length=200, title="Brain area", description="For NWB.")
+    place: str = Field("", max_length=200, title="Brain area", description="As VISp, for NWB.")
     excitation: float = Field(
         920.0, gt=100, lt=3_000, title="Excitation", description="For NWB.",
         json_schema_extra=_unit("nm"),

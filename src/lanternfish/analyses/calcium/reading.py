@@ -133,7 +133,10 @@ def _tiff(source: Source) -> Iterator[tuple[Header, Any]]:
     try:
         file = tifffile.TiffFile(source.path)
         series = file.series[0]
-        pages = len(series.pages)
+        alike = len(file.series) > 1 and len({(p.shape, p.dtype) for p in file.pages}) == 1
+        sheets = file.pages if alike else series.pages
+        pages = len(sheets)
+        wide = (pages, *sheets[0].shape) if alike else series.shape
     except (tifffile.TiffFileError, IndexError, ValueError, OSError, KeyError) as error:
         raise MovieError(
             f"Expected a TIFF stack; {name} cannot be read ({str(error)[:120]}): it is damaged or "
@@ -146,19 +149,19 @@ def _tiff(source: Source) -> Iterator[tuple[Header, Any]]:
                 f"Expected grey values; {name} is a colour TIFF: export the raw frames, one number "
                 "a pixel, from the program that recorded them."
             )
-        shape = tuple(n for n in series.shape if n > 1) if len(series.shape) > 3 else series.shape
+        shape = tuple(n for n in wide if n > 1) if len(wide) > 3 else wide
         if len(shape) > 3:
             raise MovieError(
                 f"Expected one plane and one channel; {name} has axes {series.axes} of "
                 f"{series.shape}: save each plane and channel as a file of its own."
             )
-        if len(file.series) > 1 and len(shape) == 2:
+        if len(file.series) > 1 and not alike:
             raise MovieError(
                 f"Expected frames of one size in {name}; it has {len(file.series)} of different "
                 "sizes: save the movie alone."
             )
-        _whole_tiff(source.path, series, name)
-        flat = series.dataoffset is not None and page.compression == 1
+        _whole_tiff(source.path, series, sheets)
+        flat = not alike and series.dataoffset is not None and page.compression == 1
 
         def read(begin: int, end: int) -> np.ndarray:
             if flat:
@@ -168,7 +171,7 @@ def _tiff(source: Source) -> Iterator[tuple[Header, Any]]:
                     raw.seek(series.dataoffset + begin * size * dtype.itemsize)
                     found = np.fromfile(raw, dtype, (end - begin) * size)
                 return found.reshape(-1, *shape[1:]).astype(series.dtype, copy=False)
-            return np.stack([series.pages[k].asarray() for k in range(begin, min(end, pages))])
+            return np.stack([sheets[k].asarray() for k in range(begin, min(end, pages))])
 
         order = "frames first" if source.order == "auto" and not flat else source.order
         if order == "frames last":
@@ -180,19 +183,19 @@ def _tiff(source: Source) -> Iterator[tuple[Header, Any]]:
         yield header, read
 
 
-def _whole_tiff(path: Path, series, name: str) -> None:
+def _whole_tiff(path: Path, series, sheets) -> None:
     """Raise where the file ends before the pixels that its header tells of."""
-    size = path.stat().st_size
+    size, ends = path.stat().st_size, 0
     if series.dataoffset is not None:
         ends = series.dataoffset + series.nbytes
-    else:
-        last = series.pages[len(series.pages) - 1]
-        there = [] if last is None else zip(last.dataoffsets, last.databytecounts, strict=True)
-        ends = max((a + b for a, b in there), default=0)
+    last = sheets[len(sheets) - 1]
+    if last is not None:
+        there = zip(last.dataoffsets, last.databytecounts, strict=True)
+        ends = max([ends, *(a + b for a, b in there)])
     if ends > size:
         raise MovieError(
-            f"Expected {ends} bytes in {name}, as its header says; it has {size}: it was cut off: "
-            "copy it again."
+            f"Expected {ends} bytes in {path.name}, as its header says; it has {size}: it was cut "
+            "off: copy it again."
         )
 
 
