@@ -29,7 +29,17 @@ from lanternfish.service.analyses.headers import contradiction
 from lanternfish.service.analyses.local import RequestError, kind_of, run_here
 from lanternfish.service.analyses.manifest import describe
 
-OURS = ("epi", "explore", "npe", "pose", "pose_frames", "pose_import", "sweep", "tracking")
+OURS = (
+    "calcium",
+    "epi",
+    "explore",
+    "npe",
+    "pose",
+    "pose_frames",
+    "pose_import",
+    "sweep",
+    "tracking",
+)
 
 
 def test_analyses_are_found_by_their_entry_points():

@@ -3,34 +3,14 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
-import json
-import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
+from lanternfish.analyses.guests import attend, python_with
 from lanternfish.analyses.pose.labels import FORMAT
 from lanternfish.service.analyses import Job
 
 SCRIPT = Path(__file__).with_name("sleap_child.py")
-MARK = "LANTERNFISH "
-
-
-def python(job: Job) -> tuple[str, dict[str, str]]:
-    """The Python that has sleap-nn, and variables for it: this one, or one that is built now.
-
-    On the platform the whole job runs in the environment; from the command line it does not.
-    """
-    if importlib.util.find_spec("sleap_nn") is not None:
-        return sys.executable, {}
-    from lanternfish.service.analyses import find_manifest
-    from lanternfish.service.worker.environments import python_for
-
-    home = Path(os.environ.get("LANTERNFISH_FOLDER", "~/.local/share/lanternfish")).expanduser()
-    return python_for(find_manifest("pose"), home / "environments", job.log)
 
 
 def watch(job: Job, task: dict[str, Any], begin: float, end: float) -> None:
@@ -40,29 +20,14 @@ def watch(job: Job, task: dict[str, Any], begin: float, end: float) -> None:
         ValueError: a file that it was given cannot be used.
         RuntimeError: it failed; with the last line of what it said.
     """
-    program, variables = python(job)
-    file, log = job.checkpoint / "task.json", job.checkpoint / "child.log"
-    file.write_text(json.dumps(task))
-    with open(log, "wb") as sink:
-        child = subprocess.Popen(
-            [program, "-P", str(SCRIPT), str(file)],
-            stdout=sink, stderr=sink, stdin=subprocess.DEVNULL,
-            env={**os.environ, **variables}, cwd=job.checkpoint,
-        )  # fmt: skip
-    listener = _Listener(job, task, log, begin, end)
+    listener = _Listener(job, task, begin, end)
     try:
-        while child.poll() is None:
-            time.sleep(0.5)
-            listener.listen()
-        listener.listen()
-    finally:
-        child.kill()
-        child.wait()
+        attend(job, python_with(job, "sleap_nn", "pose"), SCRIPT, task, listener.listen)
+    except RuntimeError:
+        if not listener.refused:
+            raise
     if listener.refused:
         raise ValueError(listener.refused)
-    if child.returncode or not listener.done:
-        lines = log.read_text(errors="replace").strip().splitlines() or ["no message"]
-        raise RuntimeError(f"sleap-nn ended early: {lines[-1].strip()[:500]}")
 
 
 def convert(job: Job, source: Path, out: Path) -> Path:
@@ -78,26 +43,20 @@ def convert(job: Job, source: Path, out: Path) -> Path:
 class _Listener:
     """Tells a job what the child says and logs."""
 
-    def __init__(self, job: Job, task: dict, log: Path, begin: float, end: float) -> None:
-        self.job, self.task, self.log = job, task, log
+    def __init__(self, job: Job, task: dict, begin: float, end: float) -> None:
+        self.job, self.task = job, task
         self.begin, self.end = begin, end
-        self.place, self.done, self.stage = 0, False, task["do"]
+        self.done, self.stage = False, task["do"]
         self.refused = ""
         self.rows: dict[str, int] = {}
 
-    def listen(self) -> None:
-        with open(self.log, "rb") as file:
-            file.seek(self.place)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
-                self.place += len(line)
-                text = line.decode(errors="replace")
-                if text.startswith(MARK):
-                    self._hear(json.loads(text.removeprefix(MARK)))
+    def listen(self, said: list[dict]) -> bool:
+        for told in said:
+            self._hear(told)
         if self.task["do"] == "train":
             for number, part in enumerate(self.task["epochs"]):
                 self._losses(part, number)
+        return self.done
 
     def _hear(self, told: dict) -> None:
         if "stage" in told:

@@ -334,7 +334,7 @@ analysis = Analysis(
     ),
     outputs=(*results.OUTPUTS, Output("model.zip", "Model", "data", required=False, exact=False)),
     run=run,
-    code=("lanternfish.analyses.behaviour",),
+    code=("lanternfish.analyses.behaviour", "lanternfish.analyses.guests"),
     validate=validate,
     demo=Demo(
         {"animals": 2, "epochs": 25},

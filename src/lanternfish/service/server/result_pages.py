@@ -1,4 +1,4 @@
-"""Pages of results: the explorer of a posterior, labels on frames, and the certificate."""
+"""Pages of results: a posterior's explorer, labels on frames, regions, the certificate."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ router = APIRouter()
 SAMPLES, EXPLORED, POSTERIOR = "samples.csv", "explore.json", "posterior.zip"
 EXPLORER = "explore"  # the analysis that looks at chosen points and paths
 FRAMES = "frames.json"  # index of frames to label
+REGIONS = "regions.json"  # contours and measures of regions of a calcium movie
 
 
 @router.get("/jobs/{job_id}/explore", **allow(Action.SEE, "job"))
@@ -57,6 +58,14 @@ def label(request: Request, job_id: str) -> Response:
     video = next((i.dataset_id for i in st.inputs_of(store, job_id) if i.name == "video"), None)
     may_run = request.state.actor.may(Action.RUN, job.group_id)
     return page(request, "label.html", job=job, index=FRAMES, video=video or "", may_run=may_run)
+
+
+@router.get("/jobs/{job_id}/regions", **allow(Action.SEE, "job"))
+def regions(request: Request, job_id: str) -> Response:
+    """Regions of a calcium movie, to be chosen and filtered, with their traces."""
+    if not any(e.path == REGIONS for e in st.artifacts_of(platform_of(request).store, job_id)):
+        raise st.NotFoundError("This job has left no regions to look at (regions.json).")
+    return page(request, "regions.html", job=request.state.job, index=REGIONS)
 
 
 @router.get("/jobs/{job_id}/certificate", **allow(Action.SEE, "job"))

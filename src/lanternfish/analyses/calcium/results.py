@@ -1,0 +1,163 @@
+"""What a job writes: tables, NWB, pictures, what the page of regions reads, and the report."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lanternfish.analyses.calcium import nwb, pictures, truth
+from lanternfish.analyses.calcium.regions import Regions, accepted, outline, relative
+
+if TYPE_CHECKING:
+    from lanternfish.service.analyses import Job
+
+MEASURES = ("snr", "skew", "compactness", "radius", "pixels")
+MOST = 50_000_000  # values of a table of traces as text
+FORMAT = "lanternfish regions 1"
+
+
+def write(job: Job, regions: Regions, software: str) -> None:
+    """Write all that comes of regions; what costs least and is missed most first."""
+    s = job.settings
+    changes = relative(regions, s.neuropil)
+    cells = accepted(regions.measures, s.snr, s.skew, s.compactness)
+    chosen = np.flatnonzero(cells)
+    _shifts(job, regions)
+    _table(job, regions, cells)
+    _traces(job, regions, changes, chosen)
+    _page(job, regions, changes, cells)
+    job.progress(0.95, "writing NWB")
+    fields = ("subject", "species", "sex", "age", "indicator", "place", "excitation", "recorded")
+    about = {name: getattr(s, name) for name in fields}
+    about |= {"movie": _name(job), "software": software, "identity": job.seed}
+    nwb.write(regions, changes, cells, job.output / "calcium.nwb", about)
+    job.progress(0.97, "drawing")
+    _pictures(job, regions, changes, cells, chosen)
+    _report(job, regions, changes, chosen, software)
+
+
+def _name(job: Job) -> str:
+    return next(iter(job.inputs.values())).name
+
+
+def _rows(path, names, rows) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        sink = csv.writer(file, lineterminator="\n")
+        sink.writerow(names)
+        sink.writerows(rows)
+
+
+def _shifts(job: Job, regions: Regions) -> None:
+    if len(regions.shifts):
+        rows = [
+            [t, f"{t / regions.rate:.6g}", f"{y:g}", f"{x:g}"]
+            for t, (y, x) in enumerate(regions.shifts)
+        ]
+        _rows(job.output / "shifts.csv", ["frame", "time_s", "y_px", "x_px"], rows)
+
+
+def _table(job: Job, regions: Regions, cells: np.ndarray) -> None:
+    names = ["region", "accepted", "x_px", "y_px", *MEASURES, "is_cell", "cell_probability"]
+    rows = []
+    for k in range(len(regions)):
+        y, x = regions.pixels[k].mean(0)
+        measured = [f"{float(regions.measures[name][k]):.6g}" for name in MEASURES]
+        judged = [int(regions.classified[k, 0]), f"{float(regions.classified[k, 1]):.4f}"]
+        rows.append([k + 1, int(cells[k]), f"{x:.2f}", f"{y:.2f}", *measured, *judged])
+    _rows(job.output / "regions.csv", names, rows)
+
+
+def _traces(job: Job, regions: Regions, changes: np.ndarray, chosen: np.ndarray) -> None:
+    """Traces of the cells as text, where that is not too much."""
+    if not len(chosen) or len(chosen) * regions.frames > MOST:
+        return
+    times = [f"{t / regions.rate:.6g}" for t in range(regions.frames)]
+    names = ["time_s", *(f"region_{k + 1}" for k in chosen)]
+    for name, values in (("dff.csv", changes), ("spikes.csv", regions.spikes)):
+        text = ([time, *(f"{v:.5g}" for v in now)]
+                for time, now in zip(times, values[chosen].T, strict=True))  # fmt: skip
+        _rows(job.output / name, names, text)
+
+
+def _page(job: Job, regions: Regions, changes: np.ndarray, cells: np.ndarray) -> None:
+    """`regions.json`, and `traces.f32`: of each region dF/F of all frames, then spikes."""
+    pictures.save_image(regions.mean, job.output / "images" / "mean.png")
+    pictures.save_image(regions.correlation, job.output / "images" / "correlation.png")
+    with open(job.output / "traces.f32", "wb") as sink:
+        for change, spikes in zip(changes, regions.spikes, strict=True):
+            sink.write(np.asarray(change, "<f4").tobytes())
+            sink.write(np.asarray(spikes, "<f4").tobytes())
+    told = []
+    for k in range(len(regions)):
+        measured = {name: round(float(regions.measures[name][k]), 4) for name in MEASURES}
+        measured = {n: v if np.isfinite(v) else None for n, v in measured.items()}
+        line = [[round(float(x), 1), round(float(y), 1)] for x, y in outline(regions.mask(k))]
+        told.append({"outline": line, "accepted": bool(cells[k]), **measured,
+                     "probability": round(float(regions.classified[k, 1]), 3)})  # fmt: skip
+    s = job.settings
+    page = {
+        "format": FORMAT,
+        "height": regions.size[0],
+        "width": regions.size[1],
+        "frames": regions.frames,
+        "rate": regions.rate,
+        "images": {"Mean": "images/mean.png", "Correlation": "images/correlation.png"},
+        "filters": {"snr": s.snr, "skew": s.skew, "compactness": s.compactness},
+        "regions": told,
+    }
+    (job.output / "regions.json").write_text(json.dumps(page), encoding="utf-8")
+
+
+def _pictures(job: Job, regions: Regions, changes, cells, chosen) -> None:
+    from lanternfish.analyses.behaviour.pictures import save
+
+    drawn = {"regions": lambda: pictures.numbered(regions, cells)}
+    if len(chosen):
+        drawn["traces"] = lambda: pictures.traces(changes, regions, chosen)
+    if len(regions.shifts):
+        drawn["motion"] = lambda: pictures.motion(regions)
+    for name, draw in drawn.items():
+        path = job.output / "figures" / f"{name}.png"
+        save(draw(), path)
+        job.picture(path)
+
+
+def _report(job: Job, regions: Regions, changes, chosen, software: str) -> None:
+    s = job.settings
+    lines = [
+        f"# Cells in {_name(job)}",
+        f"{regions.frames} frames of {regions.size[1]} x {regions.size[0]} px at "
+        f"{regions.rate:g} a second. Regions found by {software}: {len(regions)}; taken for cells: "
+        f"{len(chosen)} (snr at least {s.snr:g}, skew at least {s.skew:g}, compactness at most "
+        f"{s.compactness:g}). suite2p's own classifier takes "
+        f"{int((regions.classified[:, 0] > 0).sum())}.",
+    ]
+    if not len(chosen):
+        lines.append(
+            "**No region is taken for a cell.** "
+            + ("Lower the filters, or look at the regions in the page." if len(regions) else
+               "None was found: lower the threshold, or set the diameter of cells.")
+        )  # fmt: skip
+    if len(regions.shifts):
+        most = np.abs(regions.shifts).max(0)
+        lines.append(f"Largest shift of a frame: {most[0]:g} px in y, {most[1]:g} px in x.")
+    if "truth" in job.inputs:
+        lines += _scored(job, regions, changes, chosen)
+    (job.output / "report.md").write_text("\n\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _scored(job: Job, regions: Regions, changes, chosen) -> list[str]:
+    known = truth.read_known(job.inputs["truth"])
+    found = truth.score(regions, chosen, changes, known)
+    job.metric("recall", found.recall)
+    job.metric("precision", found.precision)
+    job.metric("trace correlation", found.correlation)
+    table = (
+        "| known cells | recall | precision | median correlation of traces |\n|---|---|---|---|\n"
+        f"| {len(known.masks)} | {found.recall:.3f} | {found.precision:.3f} | "
+        f"{found.correlation:.3f} |"
+    )
+    return ["## Against known cells", table]
