@@ -143,6 +143,7 @@ def _tiff(source: Source) -> Iterator[tuple[Header, Any]]:
             "was cut off: copy it again."
         ) from None
     with file:
+        _promised(file, series, name)
         page = series.keyframe
         if page.samplesperpixel > 1 or page.photometric in (2, 3, 6):  # RGB, palette, YCbCr
             raise MovieError(
@@ -181,6 +182,16 @@ def _tiff(source: Source) -> Iterator[tuple[Header, Any]]:
             )
         header = _header(shape, series.dtype, Source(source.path, "", order), _tiff_rate(file))
         yield header, read
+
+
+def _promised(file, series, name: str) -> None:
+    """Raise where fewer frames can be found than the file's description says."""
+    told = (file.shaped_metadata or ({},))[0].get("shape") if file.is_shaped else None
+    if told and len(file.series) == 1 and math.prod(told) != math.prod(series.shape):
+        raise MovieError(
+            f"Expected {tuple(told)} values in {name}, as its header says; it has "
+            f"{tuple(series.shape)}: it was cut off: copy it again."
+        )
 
 
 def _whole_tiff(path: Path, series, sheets) -> None:
