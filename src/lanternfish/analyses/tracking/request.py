@@ -49,7 +49,8 @@ def _of_video(header, path: Path) -> list[Problem]:
     if not header.whole:
         text = (
             f"Expected {header.frames} frames, as the header of {path.name} says; the last cannot "
-            "be read: it was cut off: copy it again, or convert what there is with ffmpeg."
+            "be read: it was cut off or is damaged: copy it again, or convert what there is with "
+            "ffmpeg."
         )
         found.append(Problem("inputs.video", path.name, text))
     return found
