@@ -66,7 +66,7 @@ def _segmentation(file, room, regions: Regions, cells: np.ndarray, about):
         indicator=about["indicator"] or "unknown",
         location=about["place"] or "unknown",
     )
-    segmentation = ImageSegmentation()
+    segmentation: Any = ImageSegmentation()  # its methods are made from the schema too
     room.add(segmentation)
     table = segmentation.create_plane_segmentation(
         name="PlaneSegmentation", description="Regions that were found", imaging_plane=plane
@@ -93,8 +93,9 @@ def _traces(room, regions: Regions, changes: np.ndarray, table) -> None:
     rows = table.create_roi_table_region(
         region=list(range(len(regions))), description="All regions"
     )
-    light, change = Fluorescence(name="Fluorescence"), DfOverF(name="DfOverF")
-    spikes = Fluorescence(name="Deconvolved")
+    light: Any = Fluorescence(name="Fluorescence")
+    change: Any = DfOverF(name="DfOverF")
+    spikes: Any = Fluorescence(name="Deconvolved")
     for each in (light, change, spikes):
         room.add(each)
     ratio = "Change of the brightness, less that of the neuropil, relative to the ground"
@@ -119,7 +120,7 @@ def _pictures(room, regions: Regions) -> None:
     from pynwb.base import Images
     from pynwb.image import GrayscaleImage
 
-    images = Images(name="images", description="Over all frames, after registration")
+    images: Any = Images(name="images", description="Over all frames, after registration")
     for name, values, words in (
         ("mean", regions.mean, "Mean of the frames"),
         ("correlation", regions.correlation, "Mean correlation with neighbouring pixels"),

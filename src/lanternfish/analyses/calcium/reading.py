@@ -132,9 +132,9 @@ def _tiff(source: Source) -> Iterator[tuple[Header, Any]]:
     name = source.path.name
     try:
         file = tifffile.TiffFile(source.path)
-        series = file.series[0]
+        series: Any = file.series[0]
         alike = len(file.series) > 1 and len({(p.shape, p.dtype) for p in file.pages}) == 1
-        sheets = file.pages if alike else series.pages
+        sheets: Any = file.pages if alike else series.pages
         pages = len(sheets)
         wide = (pages, *sheets[0].shape) if alike else series.shape
     except (tifffile.TiffFileError, IndexError, ValueError, OSError, KeyError) as error:
@@ -233,7 +233,7 @@ def _hdf5(source: Source) -> Iterator[tuple[Header, Any]]:
             "or was cut off: copy it again."
         ) from None
     with file:
-        data = _dataset(file, source, name)
+        data: Any = _dataset(file, source, name)
         header = _header(
             data.shape, data.dtype, Source(source.path, data.name, source.order), _h5_rate(data)
         )

@@ -127,5 +127,5 @@ def outline(mask: np.ndarray) -> np.ndarray:
     import contourpy
 
     padded = np.pad(mask.astype(float), 1)
-    lines = contourpy.contour_generator(z=padded).lines(0.5)
+    lines = [np.asarray(line) for line in contourpy.contour_generator(z=padded).lines(0.5)]
     return max(lines, key=len) - 1 if lines else np.zeros((0, 2))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +56,10 @@ def read_known(path: Path) -> Known:
 
     try:
         with h5py.File(path, "r") as file:
-            masks, traces = file["masks"], file["traces"]
+            masks: Any = file["masks"]
+            traces: Any = file["traces"]
+            if not all(isinstance(each, h5py.Dataset) for each in (masks, traces)):
+                raise ValueError("Expected masks and traces as data sets; got groups.")
             if masks.ndim != 3 or traces.ndim != 2 or len(masks) != len(traces):
                 raise ValueError(
                     "Expected masks (cells, height, width) and traces (cells, frames) of as many "
