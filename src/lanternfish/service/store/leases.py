@@ -92,10 +92,13 @@ def turn(
         LeaseLostError: as `finish`; nothing is claimed then.
     """
     with store.write() as tx:
-        now = store.now_and_in_order(tx)
+        if ended is None:
+            held, now = None, store.now_and_in_order(tx)
+        else:
+            held, now = _held(store, tx, *ended[:2])
         journal = Journal(tx, now)
-        if ended is not None:
-            _end(journal, *ended)
+        if held is not None and ended is not None:
+            _end(journal, held, *ended[1:])
         if ended is None or _time_to_look(store):
             _expire(journal)
         row = tx.execute(sql.next_job(analyses), {"now": now}).first()
@@ -175,8 +178,9 @@ def finish(store: Store, job: str, token: int, outcome: Outcome) -> State:
         LeaseLostError: `token` is not that of the job's current attempt. Nothing is written.
     """
     with store.write() as tx:
-        journal = Journal(tx, store.now(tx))
-        state = _end(journal, job, token, outcome)
+        held, now = _held(store, tx, job, token)
+        journal = Journal(tx, now)
+        state = _end(journal, held, token, outcome)
         journal.write()
     return state
 
@@ -265,8 +269,16 @@ def _time_to_look(store: Store) -> bool:
     return True
 
 
-def _lock(tx: Connection, job: str, token: int) -> sa.Row:
-    row = tx.execute(sql.HOLDER, {"job_": job, "token_": token}).first()
+def _held(store: Store, tx: Connection, job: str, token: int) -> tuple[sa.Row, float]:
+    """The job that an attempt holds, locked, and the time; of one question to PostgreSQL."""
+    if store.is_sqlite:
+        return _lock(tx, job, token), store.now(tx)
+    row = _lock(tx, job, token, sql.HOLDER_NOW)
+    return row, float(row.now) if store.clock is None else store.clock()
+
+
+def _lock(tx: Connection, job: str, token: int, question: sa.Select = sql.HOLDER) -> sa.Row:
+    row = tx.execute(question, {"job_": job, "token_": token}).first()
     if row is None:
         raise LeaseLostError(
             f"Attempt {token} no longer holds the job {job}: its results are not taken."
@@ -274,10 +286,9 @@ def _lock(tx: Connection, job: str, token: int) -> sa.Row:
     return row
 
 
-def _end(journal: Journal, job: str, token: int, outcome: Outcome) -> State:
-    tx, now = journal.tx, journal.now
+def _end(journal: Journal, row: sa.Row, token: int, outcome: Outcome) -> State:
+    tx, now, job = journal.tx, journal.now, row.id
     outcome = replace(outcome, reason=outcome.reason.replace("\x00", ""))
-    row = _lock(tx, job, token)
     if outcome.state == "retry":
         fate = after_retry(row.state, row.attempts, row.max_attempts, outcome.reason)
     else:
