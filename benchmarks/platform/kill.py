@@ -278,8 +278,8 @@ def trial(
         listed = killer.listed(token)
     finally:
         for each in (*killer.crew, *([killer.server] if killer.server else [])):
-            with contextlib.suppress(ProcessLookupError):
-                each.kill()
+            each.kill()
+            each.wait()
     if listed != jobs:
         raise SystemExit(f"Expected a server that lists {jobs} jobs as succeeded; got {listed}.")
     found = verify(db, group, jobs)
