@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from lanternfish.analyses.guests import python_with
 from lanternfish.analyses.pose import models, synthetic, training
-from lanternfish.analyses.pose.child import SCRIPT, python
+from lanternfish.analyses.pose.child import SCRIPT
 from lanternfish.analyses.pose.video import write
 from lanternfish.service.analyses import load
 from lanternfish.service.analyses.local import run_here
@@ -117,7 +118,9 @@ print(json.dumps(answers))
 @pytest.mark.slow
 def test_brought_weights_are_numbers_alone_and_nothing_in_them_runs(tmp_path):
     """In sleap-nn's environment, with its torch: builds it on first use (2.4 GB)."""
-    program, variables = python(SimpleNamespace(log=print))  # of a job it takes the log
+    program, variables = python_with(
+        SimpleNamespace(log=print), "sleap_nn", "pose"
+    )  # takes its log
     kinds = ("good", "evil", "bare pickle", "cut off", "no weights")
     trap = tmp_path / "trap"
     folders = [tmp_path / kind.replace(" ", "_") for kind in kinds]

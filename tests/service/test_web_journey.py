@@ -99,6 +99,7 @@ def fits(page):
 
 def accessible(page):
     """What screen readers need: names of controls, one h1, landmarks, no double ids."""
+    page.wait_for_load_state()  # a click waits for the answer, not for the whole page
     wrong = page.evaluate(
         """() => {
         const wrong = [];
