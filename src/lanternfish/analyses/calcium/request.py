@@ -61,13 +61,8 @@ def _of_rate(settings: Any, header) -> list[Problem]:
             f"Expected {header.rate:g} frames a second, as the file says, or 0; got "
             f"{settings.rate:g}: set what is right (planes share the rate of the scanner)."
         )
-        if settings.rate < header.rate:
-            return (
-                []
-                if _is_part(settings.rate, header.rate)
-                else [Problem("rate", settings.rate, text)]
-            )
-        return [Problem("rate", settings.rate, text)]
+        if not _is_part(settings.rate, header.rate):
+            return [Problem("rate", settings.rate, text)]
     return []
 
 

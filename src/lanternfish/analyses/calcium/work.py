@@ -37,7 +37,7 @@ def process(job: Job) -> None:
     told = json.loads(version.read_text())
     regions = found.read_result(kept, rate, told["offset"], told["scale"])
     job.progress(0.93, f"{len(regions)} regions")
-    results.write(job, regions, told["version"])
+    results.write(job, regions, f"suite2p {told['version']}")
     job.progress(1.0, "done")
 
 

@@ -93,10 +93,12 @@ class Store:
         self.engine.dispose()
 
 
-_CLOCK = sa.text("SELECT extract(epoch FROM clock_timestamp())")
-_CLOCK_IN_ORDER = sa.text(
-    "SELECT extract(epoch FROM clock_timestamp()), set_config('enable_sort', 'off', true)"
+CLOCK_IN_ORDER = (  # columns of PostgreSQL; see `Store.now_and_in_order`
+    sa.literal_column("extract(epoch FROM clock_timestamp())").label("now"),
+    sa.literal_column("set_config('enable_sort', 'off', true)").label("in_order"),
 )
+_CLOCK = sa.select(CLOCK_IN_ORDER[0])
+_CLOCK_IN_ORDER = sa.select(*CLOCK_IN_ORDER)
 
 
 @contextlib.contextmanager

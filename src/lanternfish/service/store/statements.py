@@ -13,6 +13,7 @@ from sqlalchemy import bindparam
 
 from lanternfish.service.jobs import State
 from lanternfish.service.store import tables as t
+from lanternfish.service.store.database import CLOCK_IN_ORDER
 
 _j, _a, _g = t.jobs.c, t.attempts.c, t.groups.c
 _JOB, _TOKEN = bindparam("job_"), bindparam("token_")
@@ -24,15 +25,7 @@ _MOVED = (  # what a move of a job asks of it; all of its columns take longer th
     *(_j.attempts, _j.max_attempts, _j.reserved, _j.spent),
 )
 HOLDER = sa.select(*_MOVED).where(*_HELD).with_for_update()
-HOLDER_NOW = (  # of PostgreSQL: the time too, and the queue in order (`Store.now_and_in_order`)
-    sa.select(
-        *_MOVED,
-        sa.literal_column("extract(epoch FROM clock_timestamp())").label("now"),
-        sa.literal_column("set_config('enable_sort', 'off', true)").label("in_order"),
-    )
-    .where(*_HELD)
-    .with_for_update()
-)
+HOLDER_NOW = HOLDER.add_columns(*CLOCK_IN_ORDER)  # of PostgreSQL
 HOLDER_IF_FREE = sa.select(*_MOVED).where(*_HELD).with_for_update(skip_locked=True)
 STATE = sa.select(_j.state).where(*_HELD).with_for_update()
 LOG_GROWS = (

@@ -38,6 +38,7 @@ class Page {
   frame() {
     const { width, height, images } = this.told;
     const view = drawn("svg", { viewBox: `-0.5 -0.5 ${width} ${height}`, role: "group", "aria-label": "Regions on the image" });
+    view.style.fontSize = `${Math.max(width, height) / 26}px`; // of numbers, whatever the movie's size
     this.image = drawn("image", { x: -0.5, y: -0.5, width, height });
     view.append(this.image);
     this.shapes = this.told.regions.map((each, k) => this.shape(view, each, k));
