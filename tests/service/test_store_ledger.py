@@ -13,6 +13,7 @@ from lanternfish.service import store
 from lanternfish.service.jobs import State
 from lanternfish.service.store import Outcome, Result, Submission
 from lanternfish.service.store import tables as t
+from lanternfish.service.store.journal import Journal
 
 DONE = Outcome("succeeded", cpu_seconds=36.0, memory=1 << 20)  # 36 s are 10,000 micro-units
 
@@ -292,3 +293,38 @@ def test_a_transaction_that_fails_leaves_nothing(lab):
     assert store.find_group(db, group).reserved == 0
     with db.read() as tx:
         assert tx.execute(sa.select(sa.func.count()).select_from(t.jobs)).scalar() == 0
+
+
+@pytest.mark.parametrize("events", [0, 40])
+def test_a_move_whose_end_is_refused_is_not_kept_at_all(lab, events):
+    """PostgreSQL hears of a move's last statements together, and refuses them at its end."""
+    db, group, user = lab
+    job = store.submit(db, asked(group, user, reserve=25_000))
+
+    def pay_for_nobody():
+        with db.write_together() as tx:
+            journal = Journal(tx, 1.0)
+            for _ in range(events):
+                journal.state(group, job.id, {"state": "running"})
+            charge = {"group_id": "nobody", "job_id": job.id, "kind": "pay", "amount": 1}
+            journal.charges.append({**charge, "time": 1.0})
+            journal.write()
+
+    with pytest.raises(sa.exc.IntegrityError):
+        pay_for_nobody()
+    assert states(db, job.id) == ["queued"]
+    assert store.claim(db, "w1").id == job.id  # the connection goes on
+
+
+def test_what_goes_past_sqlalchemy_is_what_it_would_have_written(lab):
+    db, group, user = lab
+    job = store.submit(db, asked(group, user))
+    data = {"text": "ü 100% \u2028 'quoted' \\ %s %(x)s", "n": [1, None, 0.5]}
+    with db.write_together() as tx:
+        journal = Journal(tx, 2.5)
+        for _ in range(3):
+            journal.state(group, job.id, data)
+        journal.write()
+    rows = store.events_after(db, job=job.id, kinds=("state",))[1:]
+    assert [(e.data, e.time, e.job_id) for e in rows] == [(data, 2.5, job.id)] * 3
+    assert rows[0].id < rows[1].id < rows[2].id

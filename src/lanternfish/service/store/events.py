@@ -22,7 +22,7 @@ from sqlalchemy import Connection
 
 from lanternfish.service.store import statements as sql
 from lanternfish.service.store import tables as t
-from lanternfish.service.store.database import Store
+from lanternfish.service.store.database import Store, send
 from lanternfish.service.store.errors import LeaseLostError
 
 CHUNK = 64 * 1024  # bytes of log in a row, at most
@@ -43,7 +43,7 @@ def add_events(tx: Connection, group: str, rows: list[dict]) -> None:
 def take_turn(tx: Connection, group: str) -> None:
     """Wait until no other transaction adds events to a group, and keep it so until the commit."""
     if tx.dialect.name == "postgresql":
-        tx.execute(_TURNS, {"group": group})
+        send(tx, _TURNS, {"group": group})
 
 
 def append_events(store: Store, job: str, token: int, rows: list[tuple[str, dict]]) -> None:

@@ -25,7 +25,7 @@ from lanternfish.service.jobs import (
 )
 from lanternfish.service.store import statements as sql
 from lanternfish.service.store import tables as t
-from lanternfish.service.store.database import Store
+from lanternfish.service.store.database import Store, send
 from lanternfish.service.store.errors import ConflictError, LeaseLostError, NotFoundError
 from lanternfish.service.store.events import add_events
 from lanternfish.service.store.identity import new_id
@@ -91,7 +91,7 @@ def turn(
     Raises:
         LeaseLostError: as `finish`; nothing is claimed then.
     """
-    with store.write() as tx:
+    with store.write_together() as tx:
         if ended is None:
             held, now = None, store.now_and_in_order(tx)
         else:
@@ -177,7 +177,7 @@ def finish(store: Store, job: str, token: int, outcome: Outcome) -> State:
     Raises:
         LeaseLostError: `token` is not that of the job's current attempt. Nothing is written.
     """
-    with store.write() as tx:
+    with store.write_together() as tx:
         held, now = _held(store, tx, job, token)
         journal = Journal(tx, now)
         state = _end(journal, held, token, outcome)
@@ -193,7 +193,7 @@ def cancel(store: Store, job: str, who: str) -> State:
     Raises:
         NotFoundError: there is no such job.
     """
-    with store.write() as tx:
+    with store.write_together() as tx:
         journal = Journal(tx, store.now(tx))
         row = tx.execute(sa.select(t.jobs).where(t.jobs.c.id == job).with_for_update()).first()
         if row is None:
@@ -231,7 +231,7 @@ def work_waits(store: Store, analyses: tuple[str, ...] | None = None) -> bool:
 
 def expire(store: Store) -> int:
     """Settle leases that ran out; returns how many. Workers do it too, whenever they claim."""
-    with store.write() as tx:
+    with store.write_together() as tx:
         journal = Journal(tx, store.now(tx))
         _expire(journal)
         journal.write()
@@ -244,7 +244,7 @@ def force_fail(store: Store, job: str, reason: str, who: str) -> State:
     Raises:
         ConflictError: the job is not waiting.
     """
-    with store.write() as tx:
+    with store.write_together() as tx:
         journal = Journal(tx, store.now(tx))
         row = tx.execute(sa.select(t.jobs).where(t.jobs.c.id == job).with_for_update()).first()
         if row is None or row.state != State.QUEUED:
@@ -349,7 +349,7 @@ def _settle(journal: Journal, row: sa.Row, fate: Fate, used: int) -> None:
         reason = row.reason
     who = row.ended_by if row.state == State.CANCELLING else fate.ended_by
     about = {"to": str(fate.state), "why": reason, "who": who, "now": journal.now}
-    journal.tx.execute(sql.END, {"job_": row.id, "used": row.spent + used, **about})
+    send(journal.tx, sql.END, {"job_": row.id, "used": row.spent + used, **about})
     journal.pay(row, paid, back)
 
 
@@ -359,6 +359,6 @@ def _results(tx: Connection, job: str, token: int, now: float, results) -> None:
         values |= {"sha256": result.sha256}
         new = {f"new_{name}": value for name, value in values.items()}
         again = {"job_": job, "path_": result.path, "now": now, **new}
-        if not tx.execute(sql.ARTIFACT_AGAIN, again).rowcount:
+        if tx.execute(sql.ARTIFACT_AGAIN, again).first() is None:
             made = {"id": new_id(), "job_id": job, "path": result.path, "created": now}
             tx.execute(sql.ARTIFACT, {**made, **values})

@@ -43,11 +43,7 @@ def jobs_of(
 ) -> list[sa.Row]:
     """A page of the group's jobs, newest first, with `user_name`: those made before id `before`."""
     j = t.jobs.c
-    query = (
-        sa.select(t.jobs, t.users.c.name.label("user_name"))
-        .join(t.users, t.users.c.id == j.user_id)
-        .where(j.group_id == group, j.deleted.is_(None))
-    )
+    query = sa.select(t.jobs).where(j.group_id == group, j.deleted.is_(None))
     if before:
         query = query.where(j.id < before)
     if states:
@@ -58,8 +54,12 @@ def jobs_of(
         query = query.where(j.batch == batch)
     if text:
         query = query.where(j.title.icontains(text, autoescape=True))
+    page = query.order_by(j.id.desc()).limit(limit).subquery()  # before names are looked up
+    names = sa.select(page, t.users.c.name.label("user_name")).join(
+        t.users, t.users.c.id == page.c.user_id
+    )
     with store.read() as tx:
-        return list(tx.execute(query.order_by(j.id.desc()).limit(limit)))
+        return list(tx.execute(names.order_by(page.c.id.desc())))
 
 
 def counts_of(store: Store, group: str | None = None) -> dict[State, int]:

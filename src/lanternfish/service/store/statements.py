@@ -24,6 +24,18 @@ _MOVED = (  # what a move of a job asks of it; all of its columns take longer th
     *(_j.id, _j.group_id, _j.state, _j.reason, _j.ended_by),
     *(_j.attempts, _j.max_attempts, _j.reserved, _j.spent),
 )
+CLAIMED = (  # what a worker asks of the job that it was given
+    *(_j.id, _j.group_id, _j.user_id, _j.analysis, _j.version, _j.code, _j.settings, _j.seed),
+    *(
+        _j.state,
+        _j.token,
+        _j.attempts,
+        _j.max_attempts,
+        _j.seconds_limit,
+        _j.memory_limit,
+        _j.log_size,
+    ),
+)
 HOLDER = sa.select(*_MOVED).where(*_HELD).with_for_update()
 HOLDER_NOW = HOLDER.add_columns(*CLOCK_IN_ORDER)  # of PostgreSQL
 HOLDER_IF_FREE = sa.select(*_MOVED).where(*_HELD).with_for_update(skip_locked=True)
@@ -96,8 +108,7 @@ PAY = (
     .where(_g.id == bindparam("group_"))
     .values(reserved=_g.reserved - bindparam("held"), spent=_g.spent + bindparam("paid"))
 )
-CHARGE = t.charges.insert().inline()  # inline: nobody asks for new ids
-EVENT = t.events.insert().inline()
+EVENT = t.events.insert()
 CHUNK = t.log_chunks.insert()
 ARTIFACT = t.artifacts.insert()
 ARTIFACT_AGAIN = (
@@ -110,6 +121,7 @@ ARTIFACT_AGAIN = (
         sha256=bindparam("new_sha256"),
         created=bindparam("now"),
     )
+    .returning(t.artifacts.c.id)
 )
 
 
@@ -147,5 +159,15 @@ def next_job(analyses: tuple[str, ...] | None) -> sa.Update:
             progress=None,
             progress_text=None,
         )
-        .returning(*t.jobs.c)
+        .returning(*CLAIMED)
     )
+
+
+@lru_cache(maxsize=32)
+def rows(table: sa.Table, names: tuple[str, ...], count: int) -> sa.Insert:
+    """INSERT of `count` rows at once, of parameters name_0, name_1, ...; nobody asks for ids."""
+    values = [
+        {name: bindparam(f"{name}_{n}", type_=table.c[name].type) for name in names}
+        for n in range(count)
+    ]
+    return table.insert().inline().values(values[0] if count == 1 else values)
