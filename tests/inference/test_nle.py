@@ -80,6 +80,23 @@ def test_the_chance_of_validity_is_part_of_the_posterior():
     assert abs(mean - without) > 1.0 * sd
     assert samples.mean() == pytest.approx(mean, abs=0.25 * sd)
     assert samples.std() == pytest.approx(sd, rel=0.2)
+    chance = [np.exp(posterior.log_valid(jnp.array([a]))) for a in (-0.5, 0.0, 0.5)]
+    assert chance == pytest.approx(norm.cdf([-1.5, 0.0, 1.5]), abs=0.08)
+    rising = jax.grad(lambda a: posterior.log_valid(a[None]))(jnp.float32(0.0))
+    assert rising == pytest.approx(3 * norm.pdf(0) / 0.5, rel=0.25)
+
+
+def test_samples_at_hand_are_those_that_chains_start_from(run):
+    posterior = run[0].posterior
+    some = posterior.at_hand(50, seed=1).array
+    kept = posterior.from_unbounded(posterior.pool)
+    assert len(some) == 50
+    assert np.all((some[:, None] == kept).all(axis=2).any(axis=1))
+
+
+def test_validity_that_was_not_learned_cannot_be_asked_for(run):
+    with pytest.raises(ValueError, match="of which some were invalid"):
+        run[0].posterior.log_valid(jnp.zeros(2))
 
 
 def test_bridge_sampling_finds_a_known_constant():

@@ -44,6 +44,10 @@ class Posterior(abc.ABC):
     def sample(self, n: int, seed: int = 0) -> Table:
         """``n`` independent samples. Each lies inside the prior's bounds; no loop, no rejection."""
 
+    def at_hand(self, n: int, seed: int = 0) -> Table:
+        """At most ``n`` samples: those that the posterior keeps, where new ones take long."""
+        return self.sample(n, seed=seed)
+
     @abc.abstractmethod
     def log_density(self, theta: Array) -> Array:
         """Normalised log density of one point (d,): a JAX function, differentiable."""

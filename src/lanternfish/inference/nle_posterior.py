@@ -90,6 +90,11 @@ class NLEPosterior(Posterior):
         starts = self.pool[(mix(np.uint64(seed)) + np.arange(n, dtype=np.uint64)) % len(self.pool)]
         return Table(self.from_unbounded(self.chains(starts, seeds)), self.parameters)
 
+    def at_hand(self, n: int, seed: int = 0) -> Table:
+        """Samples from which chains start: the ends of those of the last round."""
+        order = np.random.default_rng(check_seed(seed)).permutation(len(self.pool))[:n]
+        return Table(self.from_unbounded(self.pool[order]), self.parameters)
+
     def chains(
         self, starts: np.ndarray, seeds: np.ndarray, *, steps: int | None = None,
         tell: Callable[[int], None] = lambda done: None,
@@ -111,7 +116,8 @@ class NLEPosterior(Posterior):
 
     def from_unbounded(self, z: np.ndarray) -> np.ndarray:
         """Parameters (n, d), inside the prior's bounds."""
-        theta = np.asarray(jax.vmap(self.prior.bijection.transform)(jnp.asarray(z)), np.float64)
+        padded = np.resize(z, (-(-len(z) // _BLOCK) * _BLOCK, len(self.prior))).astype(np.float32)
+        theta = np.asarray(_transformed(self._parts[1], padded), np.float64)[: len(z)]
         return np.clip(theta, self.prior.low, self.prior.high)
 
     @cached_property
@@ -137,6 +143,20 @@ class NLEPosterior(Posterior):
         parts = self._parts
         shift = self.log_evidence
         return lambda theta: _densities(*parts, theta) - shift, partial(_gradients, *parts)
+
+    def log_valid(self, theta: Array) -> Array:
+        """log P(valid | theta) at one point (d,), as learned: a JAX function, differentiable.
+
+        Raises:
+            ValueError: if every simulation was valid, so that there was nothing to learn.
+        """
+        likelihood, constant, _ = self._parts
+        if likelihood.validity is None:
+            raise ValueError(
+                "Expected simulations of which some were invalid; got valid ones alone: every "
+                "parameter set gives a valid simulation as far as is known."
+            )
+        return likelihood.validity.log_chance(constant.prior.bijection.inverse(theta))
 
     def at(self, observation: Observation) -> NLEPosterior:
         raise ValueError(
@@ -181,6 +201,11 @@ def _chains(likelihood, constant: Constant, x, starts, words, steps: int) -> Arr
         return walk(lambda z: likelihood(z, x) + beyond_normal(prior, z), z, key, steps)
 
     return jax.vmap(one)(starts, words)
+
+
+@eqx.filter_jit
+def _transformed(constant: Constant, z) -> Array:
+    return jax.vmap(constant.prior.bijection.transform)(z)
 
 
 @eqx.filter_jit

@@ -163,10 +163,10 @@ def path(
     line = curves.points(found, jnp.asarray(ends, jnp.float32), jnp.zeros((1, len(sd))), s)[0]
     return Path(
         Table(theta, posterior.parameters),
-        posterior.log_prob(theta),
+        space.log_prob(theta),
         np.concatenate([[0.0], np.cumsum(pieces)]),
         sd,
-        float(np.min(posterior.log_prob(np.asarray(line, np.float64)[:: (_DENSE - 1) // 64]))),
+        float(np.min(space.log_prob(np.asarray(line, np.float64)[:: (_DENSE - 1) // 64]))),
         bent.converged,
         time.monotonic() - begun,
     )

@@ -41,7 +41,7 @@ class Space:
         """The space of a posterior, by ``n`` of its samples."""
         if not isinstance(posterior, Posterior):
             raise TypeError(f"Expected a Posterior; got {type(posterior).__name__}.")
-        samples = posterior.sample(n, seed=stream(seed, "landscape samples"))
+        samples = posterior.at_hand(n, seed=stream(seed, "landscape samples"))
         spread = samples.array.std(axis=0)
         least = 4 * _FLOAT32 * np.abs(samples.array).max(axis=0) + np.finfo(np.float32).tiny
         return cls(posterior, samples, np.maximum(spread, least))
@@ -77,6 +77,10 @@ class Space:
         """Log density of theta, shape (n,); minus infinity where it is not a number."""
         found = _in_blocks(self.posterior.log_prob, self.to_theta(y))
         return np.where(np.isnan(found), -np.inf, found)
+
+    def log_prob(self, theta: np.ndarray) -> np.ndarray:
+        """``posterior.log_prob`` of points (n, d), by a shape that is compiled already."""
+        return _in_blocks(self.posterior.log_prob, theta)
 
     def gradient(self, y: np.ndarray) -> np.ndarray:
         """Gradient of the log density with respect to y, shape (n, d); 0 where not finite."""
