@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import lanternfish as lf
-from lanternfish.core import Posterior, Table
+from lanternfish.core import Column, Posterior, Table
 from lanternfish.diagnostics import calibration_check
-from lanternfish.diagnostics.calibration import FALSE_ALARM
+from lanternfish.diagnostics.calibration import FALSE_ALARM, judge_ranks
 from lanternfish.diagnostics.uniformity import Uniformity
 
 N, L = 300, 199
@@ -72,9 +72,12 @@ def check(gaussian_model, truths, exact):
     return found
 
 
+def verdicts_of(finding):
+    return [row["verdict"] for row in finding["parameters"]] + [finding["coverage"]["verdict"]]
+
+
 def verdicts(found):
-    parameters = [row["verdict"] for row in found.finding["parameters"]]
-    return [*parameters, found.finding["coverage"]["verdict"]]
+    return verdicts_of(found.finding)
 
 
 def test_a_posterior_that_is_right_passes(check):
@@ -182,3 +185,16 @@ def test_uniform_ranks_seldom_leave_the_band():
     wider = uniform.band(FALSE_ALARM)
     assert np.all(wider[0] <= low)
     assert np.all(wider[1] >= high)
+
+
+def test_coverage_that_is_right_on_average_alone_is_of_the_wrong_shape():
+    """Masses all near one half: regions of 40 % never hold the truth, those of 60 % always."""
+    rng = np.random.default_rng(0)
+    ranks = Table(rng.integers(0, L, (N, 1), endpoint=True), (Column("a"),))
+    masses = rng.integers(round(0.4 * L), round(0.6 * L), N, endpoint=True)
+    found = judge_ranks(ranks, masses, L).finding
+    assert not found["passed"]
+    assert verdicts_of(found) == ["calibrated", "not uniform"]
+    assert "regions of 40 % hold it in" in found["sentence"] or "60 %" in found["sentence"]
+    assert "of the wrong shape" in found["sentence"]
+    assert "overconfident" not in found["sentence"]

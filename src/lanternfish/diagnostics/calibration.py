@@ -28,7 +28,7 @@ import numpy as np
 
 from lanternfish.core import Folder, Model, Posterior, Simulations, Table
 from lanternfish.core.seeds import stream
-from lanternfish.core.weighted import share
+from lanternfish.core.weighted import Share, share
 from lanternfish.diagnostics.batch import Draws, draws_of
 from lanternfish.diagnostics.predictive import percent
 from lanternfish.diagnostics.uniformity import Uniformity
@@ -204,22 +204,49 @@ def _verdict(shares: np.ndarray) -> str:
 
 def _coverage(regions: np.ndarray, uniform: Uniformity, level: float) -> dict:
     p_value, masses = uniform.p_value(regions), _as_shares(regions, uniform.draws)
-    passed, away = p_value >= level, float(np.mean(masses) - 0.5)
-    verdict = "calibrated" if passed else ("overconfident" if away > 0 else "underconfident")
-    claims, told = [], []
-    for claim in CLAIMS:
-        found = share(masses <= claim, np.ones(len(masses)))
-        claims.append({"claim": claim, **found.as_dict()})
-        told.append(
-            f"regions of {percent(claim)} hold it in {percent(found.value)} "
-            f"(95 % interval {percent(found.low)} to {percent(found.high)})"
+    passed = p_value >= level
+    verdict = "calibrated" if passed else _coverage_verdict(masses)
+    claims = [{"claim": claim, **_held(masses, claim).as_dict()} for claim in CLAIMS]
+    told = " and ".join(_claim_in_words(masses, claim) for claim in CLAIMS)
+    sentence = f"Of the simulated truths, {told}"
+    if verdict == "not uniform":
+        sentence += (
+            f", but {_claim_in_words(masses, _furthest(masses))}: the posterior is of the wrong "
+            "shape, neither too wide nor too narrow throughout"
         )
-    end = "" if passed else f": the posterior is {verdict}"
-    sentence = f"Of the simulated truths, {' and '.join(told)}{end}."
+    elif not passed:
+        sentence += f": the posterior is {verdict}"
     return {
         "passed": passed, "p_value": p_value, "verdict": verdict, "claims": claims,
-        "sentence": sentence,
+        "sentence": sentence + ".",
     }  # fmt: skip
+
+
+def _coverage_verdict(masses: np.ndarray) -> str:
+    """What masses (n,) of regions that just hold the truth say, where they are not uniform."""
+    shift = float((masses.mean() - 1 / 2) * np.sqrt(12 * len(masses)))
+    if abs(shift) < 2:
+        return "not uniform"
+    return "overconfident" if shift > 0 else "underconfident"
+
+
+def _furthest(masses: np.ndarray) -> float:
+    """The claim of whose regions most standard errors too many, or too few, hold the truth."""
+    claims = np.arange(0.05, 0.96, 0.05)
+    held = np.mean(masses[:, None] <= claims, axis=0)
+    return float(claims[np.argmax(np.abs(held - claims) / np.sqrt(claims * (1 - claims)))])
+
+
+def _held(masses: np.ndarray, claim: float) -> Share:
+    return share(masses <= claim, np.ones(len(masses)))
+
+
+def _claim_in_words(masses: np.ndarray, claim: float) -> str:
+    found = _held(masses, claim)
+    return (
+        f"regions of {percent(claim)} hold it in {percent(found.value)} "
+        f"(95 % interval {percent(found.low)} to {percent(found.high)})"
+    )
 
 
 def _on_parameters(rows: list[dict], n: int) -> str:
