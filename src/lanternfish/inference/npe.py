@@ -81,8 +81,8 @@ class NPE(SequentialMethod):
         epsilon: share of the posterior that a truncated proposal may lose.
         masked: whether simulations that lack some of their statistics (NaN) are trained on; None:
             where they are 5 to 90 % of those that have any.
-        members: flows in the ensemble; None: where the density is left to us and there is one
-            round, 3 of fewer than 5,000 pairs, 2 of fewer than 20,000, else 1.
+        members: flows in the ensemble; None: where the density is left to us, in the last round
+            3 of fewer than 5,000 pairs, 2 of fewer than 20,000, else 1.
 
     >>> import lanternfish as lf
     >>> lf.NPE(simulations=100_000, rounds=5).rounds
@@ -174,7 +174,7 @@ class NPE(SequentialMethod):
         chosen = self.architecture if anew or before is None else before.architecture
         if chosen is None:
             chosen = self._choose(rounds, number, pairs, build)
-        size = self.members or self._size(len(pairs.z), anew and rounds.over)
+        size = self.members or self._size(len(pairs.z), rounds.over)
         seeds = rounds.member_seeds(number, size)
         share = min(self.training.held_out, HELD_OUT / sum(rounds.budgets))
         held = held_out(rows, share, rounds.seed("held", 0))
@@ -192,9 +192,9 @@ class NPE(SequentialMethod):
         )
         return _Learned(posterior, pairs, rows, held)
 
-    def _size(self, n: int, amortised: bool) -> int:
-        """Members of the ensemble that learns from n pairs."""
-        if self.density is not None or not amortised:
+    def _size(self, n: int, last: bool) -> int:
+        """Members of the ensemble that learns from n pairs: more than one in the last round."""
+        if self.density is not None or not last:
             return 1
         return next((size for most, size in _ENSEMBLES.items() if n < most), 1)
 
