@@ -244,3 +244,17 @@ def test_bad_minutes(fields, words):
 
 def test_the_default_budget():
     assert NPE().simulations == 10_000
+
+
+@pytest.mark.parametrize(
+    ("method", "pairs", "last", "members"),
+    [
+        (NPE(rounds=10), 4_999, True, 3),
+        (NPE(rounds=10), 6_000, True, 2),
+        (NPE(rounds=10), 6_000, False, 1),
+        (NPE(rounds=10), 20_000, True, 1),
+        (NPE(rounds=10, density="maf"), 6_000, True, 1),
+    ],
+)
+def test_the_last_round_alone_trains_an_ensemble(method, pairs, last, members):
+    assert method._size(pairs, last) == members
