@@ -10,7 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lanternfish import __version__
 from lanternfish.analyses.tracking.documentation import DOCUMENTATION
-from lanternfish.service.analyses import Analysis, Demo, Input, Job, Output, Problem
+from lanternfish.service.analyses import (
+    Analysis,
+    Demo,
+    Input,
+    Job,
+    Output,
+    Problem,
+    Suggestion,
+)  # fmt: skip
 
 HERE = Path(__file__).parent
 
@@ -93,6 +101,13 @@ def validate(settings: Settings, inputs: Mapping[str, Path]) -> list[Problem]:
     return problems_of(settings, inputs)
 
 
+def suggest(inputs: Mapping[str, Path]) -> Suggestion:
+    """Arena, number of animals and their sizes, as the video shows them."""
+    from lanternfish.analyses.tracking import suggesting
+
+    return suggesting.suggest(inputs)
+
+
 def run(job: Job) -> None:
     """Track, decide on identities, measure, draw and write."""
     from lanternfish.analyses.tracking.work import track
@@ -142,6 +157,7 @@ analysis = Analysis(
     run=run,
     code=("lanternfish.analyses.behaviour",),
     validate=validate,
+    suggest=suggest,
     demo=Demo(
         {"animals": 2, "regions": {"left half": "rectangle 0 0 110 170"}},
         {"video": HERE / "demo" / "fish.mp4", "truth": HERE / "demo" / "fish.csv"},

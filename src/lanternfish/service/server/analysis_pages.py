@@ -128,6 +128,27 @@ async def check(request: Request, name: str) -> Response:
     return JSONResponse(await run_in_threadpool(told))
 
 
+@router.post("/analyses/{name}/suggest", **allow(Action.RUN, "group"))
+async def suggest(request: Request, name: str) -> Response:
+    """Settings that the chosen data suggest: texts for the form by JSON pointer, and a sentence."""
+    sent = await request.form()
+
+    def told() -> dict[str, Any]:
+        platform = platform_of(request)
+        analysis = analysis_of(platform, name)
+        filled = _read(request, analysis, sent)
+        first = {key: chosen[0] for key, chosen in filled.inputs.items() if chosen}
+        wrong = [s for p, s in filled.errors.items() if p.startswith("/inputs/")]
+        if wrong:
+            return {"texts": {}, "words": " ".join(wrong)}
+        values, words = platform.catalogue.suggested(analysis, first)
+        fields = forms.build(analysis.schema, {**analysis.defaults, **values}, {}, {})
+        named = {f"/{key}" for key in values}
+        return {"texts": {f.name: f.text for f in fields if f.name in named}, "words": words}
+
+    return JSONResponse(await run_in_threadpool(told))
+
+
 @dataclass
 class Filled:
     """A form as it is filled in."""
