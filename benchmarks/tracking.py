@@ -98,7 +98,8 @@ def main() -> None:
     options.add_argument("--learn", action="store_true", help="find the calibrating weights")
     chosen = options.parse_args()
     if chosen.learn:
-        return learn()
+        learn()
+        return
     print("file, 400 x 300      coverage  error px  offset px      swaps  frames/CPU s")
     score, _, speed = of_file(generated.Scene(frames=chosen.frames, cross=False), chosen.seed)
     x, y = score.offset
@@ -132,8 +133,8 @@ def main() -> None:
     for low, high in RANGES:
         inside = made[(made[:, 0] >= low) & (made[:, 0] < high)]
         if len(inside):
-            share = inside[:, 1].mean()
-            print(f"alike, {low:.2f} to {high:.2f}          {len(inside):7d}  {inside[:, 0].mean():7.3f}"
+            stated, share = inside.mean(0)
+            print(f"alike, {low:.2f} to {high:.2f}          {len(inside):7d}  {stated:7.3f}"
                   f"  {share:5.3f} +- {_binomial(share, len(inside)):.3f}")  # fmt: skip
 
 
@@ -153,8 +154,9 @@ def _calibration(samples, low: float, high: float) -> None:
     without = ((stated - true).sum() - (stated - true)[used]) / (counts.sum() - counts[used])
     error = np.sqrt((len(used) - 1) / len(used) * ((without - without.mean()) ** 2).sum())
     share = true.sum() / counts.sum()
+    binomial = _binomial(share, counts.sum())
     print(f"alike, {low:.2f} to {high:.2f}  {len(used):6d}  {counts.sum():7d}"
-          f"  {stated.sum() / counts.sum():7.3f}  {share:5.3f} +- {_binomial(share, counts.sum()):.3f}"
+          f"  {stated.sum() / counts.sum():7.3f}  {share:5.3f} +- {binomial:.3f}"
           f"     {off:+.3f} ({error:.3f})", flush=True)  # fmt: skip
 
 

@@ -23,17 +23,10 @@ from lanternfish.service.analyses import (
 HERE = Path(__file__).parent
 
 
-class Settings(BaseModel):
-    """Settings of tracking."""
-
-    model_config = ConfigDict(extra="forbid")
+class Shared(BaseModel):
+    """What all ways of tracking are told."""
 
     animals: int = Field(1, ge=1, le=50, title="Animals", description="How many there are.")
-    contrast: Literal["either", "dark", "light"] = Field(
-        "either",
-        title="Contrast",
-        description="Whether animals are darker or lighter than the background.",
-    )
     arena: str = Field(
         "",
         max_length=2_000,
@@ -91,6 +84,18 @@ class Settings(BaseModel):
     )
     labelled_video: bool = Field(
         True, title="Labelled video", description="Whether a video with names is made."
+    )
+
+
+class Settings(Shared):
+    """Settings of tracking."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    contrast: Literal["either", "dark", "light"] = Field(
+        "either",
+        title="Contrast",
+        description="Whether animals are darker or lighter than the background.",
     )
 
 
