@@ -109,9 +109,10 @@ def main() -> None:
                 got = at_once(paths, Path(folder), workers)
             alone = alone or got["hashes"]
             same = sum(got["hashes"][name] == alone[name] is not None for name in alone)
+            failed = len(got["reasons"])
             print(f"{workers:7d}  {got['wall']:6.1f}  {got['cpu']:5.1f}"
                   f"  {got['cpu'] / got['wall']:10.2f}  {60 * len(paths) / got['wall']:10.1f}"
-                  f"  {got['good']:9d}  {len(got['reasons']):6d}  {same:13d}", flush=True)  # fmt: skip
+                  f"  {got['good']:9d}  {failed:6d}  {same:13d}", flush=True)  # fmt: skip
     print("\n".join(f"failed: {reason}" for reason in got["reasons"]))
 
 

@@ -26,9 +26,9 @@ report says in which share of frames a second method that knows nothing of the f
 motion and size, gives the same names. Where both agree, names are likely right; where they differ,
 look at the labelled video. `positions.csv` has no column of identity confidence filled.
 
-**Limits.** Animals must be apart, all of them, in some frames; each must be larger than about 50 px.
-A position is the centre of the visible area. A killed job begins idtracker.ai again. The seed is
-given to it; results on another machine may differ.
+**Limits.** Animals must be apart, all of them, in some frames; each must be larger than about 50
+px. A position is the centre of the visible area. A killed job begins idtracker.ai again. The seed
+is given to it; results on another machine may differ.
 
 idtracker.ai is under the GPL-3.0; this program runs it as a process of its own and shares files
 with it, nothing else. Its telemetry is off.

@@ -66,11 +66,16 @@ def _named(job: Job, how, mask: np.ndarray) -> np.ndarray:
         limits = job.checkpoint / "mask.npy"
         np.save(limits, mask)
         task = {
-            "video": str(job.inputs["video"]), "folder": str(folder),
-            "out": str(folder / "out.npz"), "animals": job.settings.animals, "threshold": float(how.threshold),
-            "smallest": float(how.smallest), "mask": "" if mask.all() else str(limits),
-            "seed": job.seed, "device": job.settings.device,
-        }  # fmt: skip
+            "video": str(job.inputs["video"]),
+            "folder": str(folder),
+            "out": str(folder / "out.npz"),
+            "mask": "" if mask.all() else str(limits),
+            "animals": job.settings.animals,
+            "threshold": float(how.threshold),
+            "smallest": float(how.smallest),
+            "seed": job.seed,
+            "device": job.settings.device,
+        }
         listener = _Listener(job)
         try:
             attend(job, python_with(job, "idtrackerai", "identities"), SCRIPT, task, listener.hear)
