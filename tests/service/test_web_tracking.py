@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import expect
 from test_web_journey import (  # noqa: F401 - fixtures
     CHROMIUM,
+    PATIENCE,
     accessible,
     chromium,
     ended,
@@ -66,7 +67,8 @@ def test_a_dropped_video_is_tracked_and_its_labelled_video_plays(mine, tmp_path)
     page.set_input_files("#files", tmp_path / "fish.mp4")
     page.wait_for_selector(".picker label:has-text('fish.mp4') input:checked")
     page.click("text=Suggest from the data")
-    expect(page.locator("[data-suggest-words]")).to_contain_text("2 animals of")
+    words = page.locator("[data-suggest-words]")
+    expect(words).to_contain_text("2 animals of", timeout=PATIENCE)
     expect(page.locator("#setting-animals")).to_have_value("2")
     found = [float(page.input_value(f"#setting-{name}")) for name in ("smallest", "largest")]
     sizes = [np.pi / 12 * length**2 for length in SCENE.lengths]

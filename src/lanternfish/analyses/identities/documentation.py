@@ -22,9 +22,10 @@ labelled video, ways, speed, occupancy, time in regions, distances between anima
 
 **How far to trust the names.** idtracker.ai estimates its own accuracy; it said 1.0 of videos of
 look-alikes in which .90 of the names were right, and so its estimate is shown nowhere. Instead, the
-report says in which share of frames a second method that knows nothing of the first, tracking by
-motion and size, gives the same names. Where both agree, names are likely right; where they differ,
-look at the labelled video. `positions.csv` has no column of identity confidence filled.
+report says in which share of the frames in which all animals are apart a second method, which knows
+nothing of the first, tracking by motion and size, gives the same names. Where both agree, names are
+likely right; where they differ, look at the labelled video. The column `identity` of
+`positions.csv` is empty: nobody has a probability for it.
 
 **Limits.** Animals must be apart, all of them, in some frames; each must be larger than about 50
 px. A position is the centre of the visible area. A killed job begins idtracker.ai again. The seed

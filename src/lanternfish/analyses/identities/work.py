@@ -108,16 +108,18 @@ class _Listener:
 
 
 def agreement(poses: Poses, motion: Poses) -> np.ndarray:
-    """Whether both give the same names, (frames,), by the first frame with all animals in both.
+    """Whether both give the same names, (frames,): 1 or 0, NaN where motion cannot tell.
 
-    A frame in which some animal is missing in either counts by those that are there.
+    Names are compared in frames in which both have all animals, and motion has each in a blob of
+    its own; those of the first such frame are taken for the same.
     """
     nearest = truth.right(poses.centres, motion.centres)
-    there = np.isfinite(motion.centres[..., 0]).all(1) & (nearest >= 0).all(1)
-    if not there.any():
-        return np.zeros(len(nearest), bool)
-    first = nearest[np.flatnonzero(there)[0]]
-    return ((nearest == first) | (nearest < 0)).all(1) & (nearest >= 0).any(1)
+    counted = (motion.confidence[..., 0] == 1).all(1) & (nearest >= 0).all(1)
+    same = np.full(len(nearest), np.nan)
+    if counted.any():
+        first = nearest[np.flatnonzero(counted)[0]]
+        same[counted] = (nearest[counted] == first).all(1)
+    return same
 
 
 def _report(job: Job, poses: Poses, motion: Poses) -> None:
@@ -129,18 +131,24 @@ def _report(job: Job, poses: Poses, motion: Poses) -> None:
         f"named by {SOFTWARE[0]} {SOFTWARE[1]}. Positions were found in "
         f"{100 * poses.found.mean():.1f} % of animals and frames.",
         "",
-        f"Tracking by motion and size gives the same names in {100 * same.mean():.1f} % of the "
-        f"frames{_where(same, poses.times)}.",
+        _agreed(same, poses.times),
         *results.scored(job, poses),
     ]
     (job.output / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _where(same: np.ndarray, times: np.ndarray) -> str:
-    """The longest stretches in which names differ, in words."""
-    edges = np.flatnonzero(np.diff(np.r_[True, same, True].astype(int)))
+def _agreed(same: np.ndarray, times: np.ndarray) -> str:
+    """In which share of frames names agree, and the longest stretches in which they do not."""
+    counted = np.flatnonzero(np.isfinite(same))
+    if not len(counted):
+        return "Tracking by motion and size never has all animals apart: it is no second opinion."
+    held = same[counted[np.maximum(np.searchsorted(counted, np.arange(len(same)), "right") - 1, 0)]]
+    edges = np.flatnonzero(np.diff(np.r_[1, held, 1]))
     spans = sorted(zip(edges[::2], edges[1::2], strict=True), key=lambda s: s[0] - s[1])[:5]
-    if not spans:
-        return ""
-    words = [f"{times[a]:.1f} to {times[b - 1]:.1f} s" for a, b in sorted(spans)]
-    return f"; they differ longest at {', '.join(words)}"
+    words = ", ".join(f"{times[a]:.1f} to {times[b - 1]:.1f} s" for a, b in sorted(spans))
+    share = 100 * same[counted].mean()
+    return (
+        f"Tracking by motion and size gives the same names in {share:.1f} % of "
+        f"the {len(counted)} frames in which all animals are apart"
+        + (f"; they differ longest at {words}." if words else ".")
+    )
