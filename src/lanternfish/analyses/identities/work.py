@@ -114,7 +114,8 @@ def agreement(poses: Poses, motion: Poses) -> np.ndarray:
     its own; those of the first such frame are taken for the same.
     """
     nearest = truth.right(poses.centres, motion.centres)
-    counted = (motion.confidence[..., 0] == 1).all(1) & (nearest >= 0).all(1)
+    apart = np.isfinite(motion.centres[..., 0]) & (motion.confidence[..., 0] == 1)
+    counted = apart.all(1) & (nearest >= 0).all(1)
     same = np.full(len(nearest), np.nan)
     if counted.any():
         first = nearest[np.flatnonzero(counted)[0]]
