@@ -33,6 +33,7 @@ OURS = (
     "calcium",
     "epi",
     "explore",
+    "identities",
     "npe",
     "pose",
     "pose_frames",
@@ -91,7 +92,7 @@ def test_the_code_of_an_analysis_covers_what_it_shares(tmp_path, monkeypatch):
             describe(dataclasses.replace(both, code=(wrong,)))
 
 
-@pytest.mark.parametrize("name", ["pose", "pose_frames", "pose_import", "tracking"])
+@pytest.mark.parametrize("name", ["identities", "pose", "pose_frames", "pose_import", "tracking"])
 def test_the_code_of_what_analyses_video_covers_behaviour(name):
     paths = {each["path"] for each in describe(load(name)).sources}
     assert {f"lanternfish/analyses/behaviour/{n}.py" for n in ("poses", "nwb", "encoder")} <= paths

@@ -33,7 +33,7 @@ def network(place, epochs):
     with zipfile.ZipFile(place / "best.ckpt", "w") as archive:
         archive.writestr("best/data.pkl", place.name)
     (place / "training_config.yaml").write_text("model_config: {}\n")
-    rows = ["epoch,train/loss,val/loss", "0,,0.5", *(f"{n},0.1,0.2" for n in range(epochs))]
+    rows = ["epoch,train/loss,val/loss", "0,,0.5", *(f"{n},0.1,0.2" for n in range(1, epochs))]
     (place / "training_log.csv").write_text("\n".join(rows) + "\n")
 
 

@@ -97,7 +97,7 @@ def make(server, user):
     _, invitation = st.create_invitation(store, server.group, "viewer", actor.id)
     found["invitation_id"] = invitation.id
     found["token_id"] = "none"
-    found["name"] = "count"
+    found["name"], found["key"] = "count", "none"
     found["path"] = "count.csv"
     found["code"], found["version"] = "no-such-code", "none"
     return found

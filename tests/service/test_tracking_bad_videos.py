@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from lanternfish.analyses.behaviour import labelled
+from lanternfish.analyses.behaviour.program_stream import is_cut_off
 from lanternfish.analyses.behaviour.tables import read_positions
-from lanternfish.analyses.pose.video import ffmpeg
+from lanternfish.analyses.pose.video import VideoError, ffmpeg, look
 from lanternfish.analyses.tracking import analysis, generated, request, work
 from lanternfish.service.analyses.local import run_here
 
@@ -45,6 +46,8 @@ def said(path):
         ("mpeg4.avi", ("-c:v", "mpeg4")),
         ("copy.mkv", ("-c", "copy")),
         ("parts.mp4", ("-c", "copy", "-movflags", "+frag_keyframe+empty_moov")),
+        ("one.mpg", ("-c:v", "mpeg1video", "-f", "mpeg")),
+        ("two.mpg", ("-c:v", "mpeg2video", "-bf", "2", "-f", "vob")),
     ],
 )
 def test_a_video_that_was_cut_off_is_refused_and_the_whole_one_is_not(
@@ -56,6 +59,24 @@ def test_a_video_that_was_cut_off_is_refused_and_the_whole_one_is_not(
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
     [sentence] = said(cut)
     assert "cut off" in sentence
+
+
+@pytest.mark.parametrize("codec", ["mpeg1video", "mpeg2video"])
+def test_a_program_stream_that_was_cut_between_packets_is_found_out(good, tmp_path, codec):
+    whole = converted(good[0], tmp_path / "whole.mpg", "-c:v", codec, "-f", "vob").read_bytes()
+    assert not is_cut_off(tmp_path / "whole.mpg")
+    assert look(tmp_path / "whole.mpg").frames == SCENE.frames
+    cut = tmp_path / "cut.mpg"
+    packs = len(whole) // 2048
+    found = []
+    for pack in np.linspace(packs // 4, packs - 3, 8).astype(int):
+        cut.write_bytes(whole[: 2048 * pack])
+        found.append(is_cut_off(cut))
+    assert sum(found) >= 6, found  # not those that end with a picture, of which nothing is lacking
+    assert not is_cut_off(good[0])
+    cut.write_bytes(whole[: len(whole) // 2 + 100])
+    with pytest.raises(VideoError, match="ends in the middle of a picture"):
+        look(cut)
 
 
 def test_what_is_no_video_is_refused(good, tmp_path):

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import expect
 from test_web_journey import (  # noqa: F401 - fixtures
     CHROMIUM,
+    PATIENCE,
     accessible,
     chromium,
     ended,
@@ -64,7 +66,14 @@ def test_a_dropped_video_is_tracked_and_its_labelled_video_plays(mine, tmp_path)
     page.goto(f"{base}/analyses/tracking/new")
     page.set_input_files("#files", tmp_path / "fish.mp4")
     page.wait_for_selector(".picker label:has-text('fish.mp4') input:checked")
-    page.fill("#setting-animals", "2")
+    page.click("text=Suggest from the data")
+    words = page.locator("[data-suggest-words]")
+    expect(words).to_contain_text("2 animals of", timeout=PATIENCE)
+    expect(page.locator("#setting-animals")).to_have_value("2")
+    found = [float(page.input_value(f"#setting-{name}")) for name in ("smallest", "largest")]
+    sizes = [np.pi / 12 * length**2 for length in SCENE.lengths]
+    assert found[0] < min(sizes) < max(sizes) < found[1]
+    page.screenshot(path=tmp_path / "0_suggested.png", full_page=True)
     page.fill("#setting-arena", "circle 110 85 300")
     page.click("text=Check and start")
     page.wait_for_selector("text=Expected a shape inside of the frame, 220 x 170 px")

@@ -5,20 +5,29 @@ from __future__ import annotations
 import importlib.util
 import re
 import subprocess
+import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
+from test_worker_jobs import asked, at_work, until
 
-from lanternfish.service.analyses import find_manifest
-from lanternfish.service.worker import environments
+from lanternfish.service import store
+from lanternfish.service.analyses import built, find_manifest
+from lanternfish.service.jobs import State
+from lanternfish.service.worker import attempt, environments
 from lanternfish.service.worker.environments import EnvironmentBuildError, python_for
 
 NEEDED = (
     "annotated-types", "pydantic", "pydantic-core", "typing-extensions", "typing-inspection",
 )  # fmt: skip
+
+
+SLEEP = "import time; time.sleep(61)"
 
 
 def lock_of(*packages):
@@ -75,8 +84,11 @@ def _moved(monkeypatch, place):
 
 def test_a_wrong_hash_is_refused_and_leaves_nothing(tmp_path):
     lock = re.sub(r"sha256:[0-9a-f]{64}", "sha256:" + "0" * 64, lock_of("annotated-types"))
-    with pytest.raises(EnvironmentBuildError, match=r"(?i)hash"):
-        python_for(with_lock(lock), tmp_path, lambda text: None)
+    said = []
+    with pytest.raises(EnvironmentBuildError, match=r"another hash than the lock") as caught:
+        python_for(with_lock(lock), tmp_path, said.append)
+    assert "\n" not in str(caught.value)
+    assert any("The installer said" in line and "hash" in line.lower() for line in said)
     assert not (tmp_path / ("a" * 32)).exists()
 
 
@@ -94,16 +106,16 @@ def test_two_analyses_share_an_environment_that_can_be_removed(tmp_path, monkeyp
     for manifest, variables in ((first, one), (second, two)):
         look = f"import lanternfish.service.analyses.registry as r; r.entries()[{manifest.name!r}]"
         assert subprocess.run([python, "-c", look], env=variables, check=False).returncode == 0
-    (listed,) = environments.kept(tmp_path)
+    (listed,) = built.kept(tmp_path)
     assert listed["analyses"] == sorted((first.name, second.name))
     with subprocess.Popen([python, "-c", "input()"], stdin=subprocess.PIPE) as busy:
         with pytest.raises(ValueError, match=f"process {busy.pid} runs"):
-            environments.remove(tmp_path, listed["key"])
+            built.remove(tmp_path, listed["key"])
         busy.communicate(b"\n")
-    assert environments.remove(tmp_path, listed["key"]) == listed["bytes"] > 0
-    assert environments.kept(tmp_path) == []
+    assert built.remove(tmp_path, listed["key"]) == listed["bytes"] > 0
+    assert built.kept(tmp_path) == []
     with pytest.raises(ValueError, match="Expected an environment that is built"):
-        environments.remove(tmp_path, listed["key"])
+        built.remove(tmp_path, listed["key"])
 
 
 def test_too_little_room_is_said_before_the_build(tmp_path):
@@ -128,8 +140,68 @@ def test_where_packages_are_is_handed_to_uv():
         ("error: Failed to fetch: `x` dns error", "check the network"),
         ("OSError: No space left on device", "the disk is full"),
         ("Hash mismatch for x", "another hash than the lock"),
-        ("something else", "could not be built: something else"),
+        ("because x==1 was not found in the package registry", "name the index that has it"),
+        ("first\nsomething else", "at last: something else."),
     ],
 )
 def test_a_failed_build_says_what_to_do(text, match):
     assert match in environments._why(text)
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """An environment that takes a minute to build, by a process that starts another."""
+    found = with_lock(lock_of(*NEEDED), "c" * 64)
+    found.environment.update(gigabytes=0.02, minutes=1)
+    sleep = f"import subprocess as s, sys; s.run([sys.executable, '-c', '{SLEEP}'])"
+    monkeypatch.setattr(
+        environments, "_commands", lambda place, *_: [[sys.executable, "-c", sleep]]
+    )
+    monkeypatch.setattr(attempt, "find_manifest", lambda name: found)
+    return found
+
+
+def sleeping():
+    """Processes that sleep as the slow build does."""
+    return [
+        each.pid
+        for each in psutil.process_iter(["cmdline"])
+        if SLEEP in (each.info["cmdline"] or ())
+    ]
+
+
+def test_a_build_keeps_the_lease_and_ends_when_the_job_is_cancelled(lab, slow):
+    db, group, user = lab
+    jobs = [store.submit(db, asked(group, user)).id for _ in range(2)]
+    with at_work(db, lease=1.5), at_work(db, lease=1.5):
+        until(lambda: sleeping())
+        until(lambda: store.find_job(db, jobs[1]).state == State.RUNNING)
+        time.sleep(3)  # twice the lease: the one builds, the other waits for it
+        rows = [store.find_job(db, job) for job in jobs]
+        assert [(row.state, row.attempts) for row in rows] == [(State.RUNNING, 1)] * 2
+        began = time.monotonic()
+        for job in jobs:
+            store.cancel(db, job, "somebody")
+        for job in jobs:
+            until(lambda job=job: store.find_job(db, job).state == State.CANCELLED)
+        assert time.monotonic() - began < 10
+    assert sleeping() == []
+    kept = db.folder / built.FOLDER
+    assert [each.name for each in kept.iterdir() if each.suffix != ".lock"] == []
+    logs = [store.log_from(db, job)[0].decode() for job in jobs]
+    assert sum("about 0.02 GB on disk and 1 minute." in log for log in logs) == 1
+
+
+def test_a_failed_build_is_one_sentence_of_the_job(lab, monkeypatch):
+    db, group, user = lab
+    lock = re.sub(r"sha256:[0-9a-f]{64}", "sha256:" + "0" * 64, lock_of("annotated-types"))
+    monkeypatch.setattr(attempt, "find_manifest", lambda name: with_lock(lock, "d" * 64))
+    job = store.submit(db, asked(group, user)).id
+    with at_work(db):
+        until(lambda: store.find_job(db, job).state == State.FAILED)
+    reason = store.find_job(db, job).reason
+    assert reason == (
+        "The environment could not be built: a package has another hash than the lock names; "
+        "nothing was installed: check the index that the worker uses."
+    )
+    assert "The installer said" in store.log_from(db, job)[0].decode()

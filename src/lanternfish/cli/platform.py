@@ -244,8 +244,8 @@ def environments(
     """
     with ending(debug):
         with platform_libraries():
-            from lanternfish.service.worker import environments as found
-        place = folder / "environments"
+            from lanternfish.service.analyses import built as found
+        place = folder / found.FOLDER
         for key in remove or ():
             try:
                 freed = found.remove(place, key)

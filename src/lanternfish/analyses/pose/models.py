@@ -67,7 +67,8 @@ def keep(job: Job, folder: Path) -> None:
     pack(folder, job.output / "model.zip")
     first, second = (_epochs(folder / part) for part in PARTS)
     job.log(
-        f"Ended early: model.zip holds the best weights so far, of {first} and {second} epochs. "
+        f"Ended early: model.zip holds the best weights so far, of {first} and {second} "
+        f"{'epoch' if second == 1 else 'epochs'}. "
         "Nothing was held against labels yet: start a job with this model to see what it finds."
     )
 
@@ -79,10 +80,9 @@ def _whole(place: Path) -> bool:
 
 
 def _epochs(place: Path) -> int:
+    """Epochs that were held against the frames not learnt; the first has no loss of its own yet."""
     log = place / "training_log.csv"
     if not log.is_file():
         return 0
     with open(log, newline="", encoding="utf-8") as file:
-        return sum(
-            bool(row.get("train/loss") or row.get("train_loss")) for row in csv.DictReader(file)
-        )
+        return sum(bool(row.get("val/loss") or row.get("val_loss")) for row in csv.DictReader(file))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lanternfish.analyses.behaviour import program_stream
 from lanternfish.analyses.behaviour.encoder import encoder
 
 if TYPE_CHECKING:
@@ -60,9 +61,15 @@ def look(path: Path) -> Clip:
     Raises:
         VideoError: it is no video, is cut off, has one frame, a changing frame rate or a rotation.
     """
-    told = _ask(["-i", str(path), "-map", "0:v:0", "-c", "copy", "-f", "framecrc", "-"])
+    stamps = ["-fflags", "+genpts"]  # program streams leave some out
+    told = _ask([*stamps, "-i", str(path), "-map", "0:v:0", "-c", "copy", "-f", "framecrc", "-"])
     if told.returncode or not told.stdout:
         raise VideoError(f"Expected a video that can be read; {path.name} cannot: {_last(told)}")
+    if program_stream.is_cut_off(path):
+        raise VideoError(
+            f"Expected a whole video; {path.name} ends in the middle of a picture: it was cut off: "
+            f"copy it again, or write what there is anew (ffmpeg -i {path.name} whole.mp4)."
+        )
     base, size, times = _packets(told.stdout)
     if len(times) < 2:
         raise VideoError(f"Expected a video of two frames or more; {path.name} has {len(times)}.")

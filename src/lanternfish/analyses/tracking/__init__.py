@@ -10,22 +10,23 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lanternfish import __version__
 from lanternfish.analyses.tracking.documentation import DOCUMENTATION
-from lanternfish.service.analyses import Analysis, Demo, Input, Job, Output, Problem
+from lanternfish.service.analyses import (
+    Analysis,
+    Demo,
+    Input,
+    Job,
+    Output,
+    Problem,
+    Suggestion,
+)  # fmt: skip
 
 HERE = Path(__file__).parent
 
 
-class Settings(BaseModel):
-    """Settings of tracking."""
-
-    model_config = ConfigDict(extra="forbid")
+class Shared(BaseModel):
+    """What all ways of tracking are told."""
 
     animals: int = Field(1, ge=1, le=50, title="Animals", description="How many there are.")
-    contrast: Literal["either", "dark", "light"] = Field(
-        "either",
-        title="Contrast",
-        description="Whether animals are darker or lighter than the background.",
-    )
     arena: str = Field(
         "",
         max_length=2_000,
@@ -86,11 +87,30 @@ class Settings(BaseModel):
     )
 
 
+class Settings(Shared):
+    """Settings of tracking."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    contrast: Literal["either", "dark", "light"] = Field(
+        "either",
+        title="Contrast",
+        description="Whether animals are darker or lighter than the background.",
+    )
+
+
 def validate(settings: Settings, inputs: Mapping[str, Path]) -> list[Problem]:
     """Look at the video's header, its first and last frames, the arena and the regions."""
     from lanternfish.analyses.tracking.request import problems_of
 
     return problems_of(settings, inputs)
+
+
+def suggest(inputs: Mapping[str, Path]) -> Suggestion:
+    """Arena, number of animals and their sizes, as the video shows them."""
+    from lanternfish.analyses.tracking import suggesting
+
+    return suggesting.suggest(inputs)
 
 
 def run(job: Job) -> None:
@@ -142,6 +162,7 @@ analysis = Analysis(
     run=run,
     code=("lanternfish.analyses.behaviour",),
     validate=validate,
+    suggest=suggest,
     demo=Demo(
         {"animals": 2, "regions": {"left half": "rectangle 0 0 110 170"}},
         {"video": HERE / "demo" / "fish.mp4", "truth": HERE / "demo" / "fish.csv"},

@@ -2,17 +2,21 @@
 
 At the end of each merger the tracks i before it and j after it are compared,
 
-    log P(j is i) = w log t(q_j - p_i(d)) + log t(a_j - a_i; s),
+    log P(j is i) = w log t(q_j - p_i(d)) + v log t(a_j - a_i; s),
 
 q_j the place after the merger and p_i(d) the place expected d frames after the last one alone, t a
 Student distribution whose width is that of the same prediction in the parts of this video where
 animals are alone, a the look (root of area, contrast), s its spread between stretches of the same
-animal, w = 1/2, as animals that meet turn more than animals alone. Constants were chosen on
-generated videos with seeds 0 to 11, and seeds 100 to 106 were looked at; `benchmarks/tracking.py`
-measures on seeds from 1000 on, after which nothing was changed. Permutations of the tracks of a
-merger have probabilities proportional to the product; the likeliest is taken. Mergers count as
-independent, so that the probability that a name is still on the same animal is the diagonal of
-the product of the mergers' expected permutation matrices.
+animal. Permutations of the tracks of a merger have probabilities proportional to the product; the
+likeliest is taken. Mergers count as independent, so that the probability that a name is still on
+the same animal is the diagonal of the product of the mergers' expected permutation matrices.
+
+The weights w and v calibrate these probabilities: they are the logistic regression of what was true
+on both sums, in mergers of two animals in generated videos of seeds 5000 to 5119 (two that look
+alike) and 7000 to 7079 (two to four, alike or nearly so): w = .56 (standard error .06), v = 1.8
+(.3), of 717 mergers; `benchmarks/tracking.py --learn` finds them anew. Animals that meet turn more
+than animals alone: w is under 1. Other constants were chosen on seeds 0 to 11, and seeds 100 to 106
+were looked at. `benchmarks/tracking.py` measures on seeds from 1000 on.
 """
 
 from __future__ import annotations
@@ -33,7 +37,7 @@ _EDGE = 2  # frames beside a merger in which a look may be that of a part of an 
 _FREEDOM = 3.0  # of the Student distribution: animals that fight turn sharply
 _LOOKS = 4.0  # freedom of the Student distribution of looks: posture and light change them
 _FLOOR = 0.03  # least spread of looks, as a share of them
-_TRUST = 0.5  # w, see above
+_MOTION, _LOOK = 0.56, 1.8  # w and v, see above
 _SWAP = 0.002  # least chance of any other permutation: what no model foresees
 
 
@@ -53,13 +57,16 @@ class Identities:
     Attributes:
         order: (frames, animals): the track that is each animal.
         confidence: (frames, animals), probability that a name is on the animal of frame 0.
-        mergers: that were decided. swapped: how many tracks changed names.
+        mergers: that were found. swapped: how many tracks changed names.
+        chances: (mergers,), probability of the permutation that was taken; NaN where the video ends
+            in a merger or begins with it.
     """
 
     order: np.ndarray
     confidence: np.ndarray
     mergers: tuple[Merger, ...]
     swapped: int
+    chances: np.ndarray
 
 
 def mergers(states: np.ndarray, groups: np.ndarray) -> list[Merger]:
@@ -110,6 +117,7 @@ def resolve(tracks: dict[str, np.ndarray]) -> Identities:
     width = _widths(places, states)
     belief, swapped = np.eye(animals), 0
     known = mergers(states, tracks["groups"])
+    chances = np.full(len(known), np.nan)
     for number, event in enumerate(known):
         after = event.last + 1
         until = known[number + 1].first if number + 1 < len(known) else frames
@@ -118,7 +126,8 @@ def resolve(tracks: dict[str, np.ndarray]) -> Identities:
         members = [a for a in range(animals) if current[a] in event.tracks]
         if after < frames:
             score = _scores(event, until, members, order, (places, looks), (spread, width))
-            best, matrix = _choose(score)
+            best, matrix, chance = _choose(score)
+            chances[number] = chance if event.first > 0 else np.nan
             chosen[members] = np.array(members)[best]
             expected[np.ix_(members, members)] = matrix[:, best]
             order[(event.first + after) // 2 :] = current[chosen]
@@ -132,18 +141,24 @@ def resolve(tracks: dict[str, np.ndarray]) -> Identities:
         doubt = np.where(changed, 0.5 + 0.5 * np.abs(within), 1.0)
         sure[event.first : after] = np.minimum(held, np.diag(belief)) * doubt
         sure[after:] = np.diag(belief)
-    return Identities(order, np.clip(sure, 0, 1), tuple(known), swapped)
+    return Identities(order, np.clip(sure, 0, 1), tuple(known), swapped, chances)
 
 
 def _scores(event, until, members, order, found, scales) -> np.ndarray:
     """log P(animal i before is track of animal j after), (members, members)."""
+    motion, look = evidence(event, until, members, order, found, scales)
+    return _MOTION * motion + _LOOK * look
+
+
+def evidence(event, until, members, order, found, scales) -> tuple[np.ndarray, np.ndarray]:
+    """log t of places and of looks, each (members, members): animals before, tracks after."""
     (places, looks), (spread, width) = found, scales
     before = event.first - 1
     after = event.last + 1
-    count = len(members)
-    score = np.zeros((count, count))
+    motion = np.zeros((len(members), len(members)))
+    look = np.zeros_like(motion)
     if before < 0:
-        return score
+        return motion, look
     gap = after - before
     slots = order[event.first]
     for r, i in enumerate(members):
@@ -151,10 +166,10 @@ def _scores(event, until, members, order, found, scales) -> np.ndarray:
         expected = _expected(places, slots[i], before, gap)
         for c, j in enumerate(members):
             off = places[after, slots[j]] - expected
-            score[r, c] = _TRUST * student.logpdf(off / width(gap), _FREEDOM).sum()
+            motion[r, c] = student.logpdf(off / width(gap), _FREEDOM).sum()
             future = looks[after + _EDGE : until - _EDGE, slots[j]][:MEMORY]
-            score[r, c] += _alike(past, future, spread)
-    return score
+            look[r, c] = _alike(past, future, spread)
+    return motion, look
 
 
 def _look(looks: np.ndarray, slots: np.ndarray, start: int, end: int) -> np.ndarray:
@@ -176,13 +191,14 @@ def _alike(past: np.ndarray, future: np.ndarray, spread: np.ndarray) -> float:
     return float(student.logpdf(off, _LOOKS).sum())
 
 
-def _choose(score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The likeliest permutation and the expected permutation matrix."""
+def _choose(score: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """The likeliest permutation, the expected permutation matrix, and that one's probability."""
     count = len(score)
     if count > 6:  # 720 permutations are summed; more are decided by the best one
         _, best = linear_sum_assignment(-score)
         matrix = np.exp(score - score.max(1, keepdims=True))
-        return best, matrix / matrix.sum(1, keepdims=True)
+        matrix = matrix / matrix.sum(1, keepdims=True)
+        return best, matrix, float(np.prod(matrix[np.arange(count), best]))
     every = np.array(list(permutations(range(count))))
     value = score[np.arange(count), every].sum(1)
     weight = np.exp(value - value.max())
@@ -191,7 +207,7 @@ def _choose(score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     matrix = np.zeros((count, count))
     for permutation, share in zip(every, weight, strict=True):
         matrix[np.arange(count), permutation] += share
-    return every[weight.argmax()], matrix
+    return every[weight.argmax()], matrix, float(weight.max())
 
 
 def _blur(belief: np.ndarray, members: list[int]) -> np.ndarray:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lanternfish.analyses.behaviour import program_stream
+
 CONVERT = "convert it with `ffmpeg -i VIDEO -c:v libx264 -pix_fmt yuv420p NEW.mp4`"
 
 LOOKED_AT = 200  # frames at the beginning whose times are looked at
@@ -24,7 +26,8 @@ class Header:
     Attributes:
         frames: by its header, or its duration; width, height: px; rate: frames a second.
         regular: whether the first frames are equally far from each other.
-        whole: whether the last frame that the header tells of can be read.
+        whole: whether the last frame that the header tells of can be read, and a stream without
+            a header does not end in the middle of a picture.
     """
 
     frames: int
@@ -65,6 +68,7 @@ def read_header(path: Path) -> Header:
             frames = len(times) if whole else frames
     finally:
         video.release()
+    whole = whole and not program_stream.is_cut_off(path)
     steps = np.diff(times)
     middle = float(np.median(steps)) if len(steps) else 0.0
     regular = bool(len(steps) == 0 or np.all(np.abs(steps - middle) <= 0.25 * middle + 1.01))

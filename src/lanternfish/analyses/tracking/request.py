@@ -48,9 +48,9 @@ def _of_video(header, path: Path) -> list[Problem]:
         found.append(Problem("inputs.video", size, text))
     if not header.whole:
         text = (
-            f"Expected {header.frames} frames, as the header of {path.name} says; the last cannot "
-            "be read: it was cut off or is damaged: copy it again, or convert what there is with "
-            "ffmpeg."
+            f"Expected {header.frames} frames, as {path.name} says of itself; the last cannot be "
+            "read whole: it was cut off or is damaged: copy it again, or convert what there is "
+            "with ffmpeg."
         )
         found.append(Problem("inputs.video", path.name, text))
     return found

@@ -17,14 +17,16 @@ if TYPE_CHECKING:
     from lanternfish.service.analyses import Job
 
 
-def write_positions(job: Job, poses: Poses) -> None:
+def write_positions(
+    job: Job, poses: Poses, software: tuple[str, str] = ("lanternfish", __version__)
+) -> None:
     """Write `positions.csv` and NWB: what is kept of a job that ended early, too."""
     tables.write_poses(poses, job.output / "positions.csv")
     nwb.write_nwb(
         poses,
         job.output / "nwb",
         start=datetime.now(UTC),
-        software=("lanternfish", __version__),
+        software=software,
         video=job.inputs["video"].name,
     )
 
@@ -119,19 +121,21 @@ def write_report(
         f"afterwards. Identity is unsure (under {UNSURE:g}) in {100 * unsure:.1f} %.",
         "",
         *(f"- {note}" for note in notes),
-        *_score(job, poses),
+        *scored(job, poses),
     ]
     (job.output / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _score(job: Job, poses: Poses) -> list[str]:
+def scored(job: Job, poses: Poses) -> list[str]:
+    """Lines of a report that compare with known positions, where there are any."""
     if "truth" not in job.inputs:
         return []
     known, _ = tables.read_positions(job.inputs["truth"])
     length = min(len(known), len(poses.times))
     got = truth.score(poses.centres[:length], known[:length])
-    assert poses.identity is not None
-    stated = float(poses.identity[:length][poses.found[:length]].mean())
+    stated = "none"
+    if poses.identity is not None:
+        stated = f"{poses.identity[:length][poses.found[:length]].mean():.3f}"
     return [
         "",
         "## Against known positions",
@@ -140,5 +144,5 @@ def _score(job: Job, poses: Poses) -> list[str]:
         "|---|---|---|---|---|---|",
         f"| {got.coverage:.3f} | {got.error:.2f} px "
         f"| {got.offset[0]:+.2f}, {got.offset[1]:+.2f} px "
-        f"| {got.swaps} | {got.accuracy:.3f} | {stated:.3f} |",
+        f"| {got.swaps} | {got.accuracy:.3f} | {stated} |",
     ]

@@ -29,10 +29,10 @@ def track(job: Job) -> None:
     from lanternfish.analyses.tracking import results
 
     header = reading.read_header(job.inputs["video"])
-    how = _detector(job, header)
+    how, _ = detector(job, header)
     linker = linking.Linker(how, job.settings.animals)
     try:
-        _follow(job, header, how, linker)
+        follow(job, header, how, linker)
     except (KeyboardInterrupt, OSError):
         if len(linker.tracks) > 1:
             job.log(f"Ended after {len(linker.tracks)} of {header.frames} frames: these are kept.")
@@ -55,7 +55,7 @@ def track(job: Job) -> None:
     results.write_measures(job, poses, how.background)
     results.write_report(job, poses, how, found, notes)
     if job.settings.labelled_video:
-        _draw(job, poses)
+        draw(job, poses)
     job.progress(1.0, "done")
 
 
@@ -83,7 +83,8 @@ def sorted_by_animal(
     return poses, found
 
 
-def _detector(job: Job, header: reading.Header) -> detection.Detector:
+def detector(job: Job, header: reading.Header) -> tuple[detection.Detector, np.ndarray]:
+    """How animals are told from the background, and the arena as a mask, (height, width)."""
     settings = job.settings
     job.progress(0.0, "background")
     mask = np.ones((header.height, header.width), bool)
@@ -102,10 +103,13 @@ def _detector(job: Job, header: reading.Header) -> detection.Detector:
         f"Threshold {how.threshold:.1f} grey levels; an animal has {how.smallest:.0f} to "
         f"{how.largest:.0f} px."
     )
-    return how
+    return how, mask
 
 
-def _follow(job: Job, header, how: detection.Detector, linker: linking.Linker) -> None:
+def follow(
+    job: Job, header, how: detection.Detector, linker: linking.Linker, end: float = _DETECTED
+) -> None:
+    """Give all frames to the linker; progress goes to `end`. Goes on after the last checkpoint."""
     kept = job.checkpoint / "tracks.npz"
     if kept.is_file():
         with np.load(kept, allow_pickle=False) as state:
@@ -116,7 +120,7 @@ def _follow(job: Job, header, how: detection.Detector, linker: linking.Linker) -
         linker.add(time, detection.detect(frame, how))
         if number % 50 == 0:
             text = f"detecting: frame {number} of {header.frames}"
-            job.progress(_DETECTED * min(1.0, number / header.frames), text)
+            job.progress(end * min(1.0, number / header.frames), text)
         if number % KEEP == 0:
             _save(kept, linker.state())
         if job.cancelled:
@@ -167,17 +171,18 @@ def _increasing(times: np.ndarray, rate: float) -> np.ndarray:
     return np.arange(len(times)) / (rate if rate > 0 else 25.0)
 
 
-def _draw(job: Job, poses: Poses) -> None:
-    from lanternfish.analyses.behaviour.labelled import Writer, draw
+def draw(job: Job, poses: Poses) -> None:
+    """Write the labelled video."""
+    from lanternfish.analyses.behaviour import labelled
 
     rate = poses.rate if np.isfinite(poses.rate) else 25.0
     total = len(poses.times)
-    with Writer(job.output / "labelled.mp4", poses.size, rate) as video:
+    with labelled.Writer(job.output / "labelled.mp4", poses.size, rate) as video:
         for number, (_, frame) in enumerate(reading.colour_frames(job.inputs["video"])):
             if number >= total:
                 break
             picture = np.ascontiguousarray(frame[..., ::-1])
-            draw(picture, poses, number, job.settings.tail)
+            labelled.draw(picture, poses, number, job.settings.tail)
             video.write(picture)
             if number % 50 == 0:
                 done = _DRAWN + (1 - _DRAWN) * number / total

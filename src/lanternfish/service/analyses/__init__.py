@@ -13,7 +13,12 @@ in a child process, never in the server. For a developer: `Analysis`, `Input`, `
 `Problem`, and the `Job` that `run` is given. For the command line: `run_here` and `conform`.
 """
 
-from lanternfish.service.analyses.catalogue import catalogue, check_request, find_manifest
+from lanternfish.service.analyses.catalogue import (
+    catalogue,
+    check_request,
+    find_manifest,
+    suggest_settings,
+)
 from lanternfish.service.analyses.definition import (
     GROUP,
     Analysis,
@@ -22,6 +27,7 @@ from lanternfish.service.analyses.definition import (
     Input,
     Output,
     Problem,
+    Suggestion,
 )
 from lanternfish.service.analyses.job import Job
 from lanternfish.service.analyses.manifest import Manifest, check_settings
@@ -37,6 +43,7 @@ __all__ = [
     "Manifest",
     "Output",
     "Problem",
+    "Suggestion",
     "UnknownAnalysisError",
     "catalogue",
     "check_request",
@@ -44,4 +51,5 @@ __all__ = [
     "find_manifest",
     "load",
     "names",
+    "suggest_settings",
 ]

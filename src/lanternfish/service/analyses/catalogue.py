@@ -65,6 +65,13 @@ def check_request(
     return [Problem(**each) for each in answer["problems"]], answer["cpu_seconds"]
 
 
+def suggest_settings(name: str, inputs: Mapping[str, str | Path]) -> tuple[dict[str, Any], str]:
+    """Ask the analysis which settings the data suggest: values by name, and a sentence."""
+    paths = {key: str(path) for key, path in inputs.items()}
+    answer = _ask({"question": "suggest", "name": name, "inputs": paths})
+    return answer["values"], answer["words"]
+
+
 def _ask(question: dict[str, Any]) -> Any:
     try:
         done = subprocess.run(

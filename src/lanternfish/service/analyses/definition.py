@@ -107,6 +107,18 @@ class Problem:
         return f"{self.field}: {self.expected}"
 
 
+@dataclass(frozen=True)
+class Suggestion:
+    """Settings that the data suggest.
+
+    Attributes:
+        values: by name of the setting. words: what was seen, a sentence or two for the form.
+    """
+
+    values: Mapping[str, Any]
+    words: str = ""
+
+
 def _fine(settings: Any, inputs: Mapping[str, Path]) -> list[Problem]:
     return []
 
@@ -127,6 +139,8 @@ class Analysis:
         run: run(job): does the work, in a process of its own.
         validate: validate(settings, inputs) -> list of `Problem`: looks at settings and the data's
             header, in a second or two, before a job is queued.
+        suggest: suggest(inputs) -> `Suggestion`: settings that the data suggest, in seconds; the
+            form offers them. ValueError: a sentence on why there are none.
         demo: see `Demo`.
         environment: see `Environment`; None: that of the platform.
         cpu_seconds: bound on the CPU time of a job: a number, or a function of the settings.
@@ -148,6 +162,7 @@ class Analysis:
     inputs: tuple[Input, ...] = ()
     outputs: tuple[Output, ...] = ()
     validate: Callable[[Any, Mapping[str, Path]], list[Problem]] = _fine
+    suggest: Callable[[Mapping[str, Path]], Suggestion] | None = None
     demo: Demo | None = None
     environment: Environment | None = None
     cpu_seconds: float | Callable[[Any], float] = 3_600.0

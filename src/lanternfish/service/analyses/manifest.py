@@ -23,6 +23,7 @@ class Manifest:
         code: SHA-256 of the sources; sources: [{path, text}], the one with `run` first.
         package: {name, version}. environment: {python, lock,
             lock_sha256, gigabytes, minutes}, or None.
+        suggests: whether it suggests settings from data.
         cpu_seconds: bound for the defaults; `check_request` gives it for other settings.
         error: why the analysis cannot be used; "" where it can.
     """
@@ -42,6 +43,7 @@ class Manifest:
     sources: list[dict[str, str]] = field(default_factory=list)
     package: dict[str, str] = field(default_factory=dict)
     environment: dict[str, Any] | None = None
+    suggests: bool = False
     cpu_seconds: float = 0.0
     seconds: float | None = None
     memory: int | None = None
@@ -82,6 +84,7 @@ def describe(analysis: Analysis) -> Manifest:
         sources=files,
         package=package_of(analysis.name),
         environment=environment,
+        suggests=analysis.suggest is not None,
         cpu_seconds=_bound_of_defaults(analysis, defaults),
         seconds=analysis.seconds,
         memory=analysis.memory,

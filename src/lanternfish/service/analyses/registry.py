@@ -35,6 +35,7 @@ _OURS = {
     "calcium": "lanternfish.analyses.calcium:analysis",
     "epi": "lanternfish.analyses.epi:analysis",
     "sweep": "lanternfish.analyses.sweep:analysis",
+    "identities": "lanternfish.analyses.identities:analysis",
     "pose": "lanternfish.analyses.pose.training:analysis",
     "pose_frames": "lanternfish.analyses.pose.frames:analysis",
     "pose_import": "lanternfish.analyses.pose.imported:analysis",

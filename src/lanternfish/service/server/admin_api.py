@@ -1,7 +1,8 @@
-"""Administration: users, groups, quotas, workers, who did what; and the API's document."""
+"""Administration: users, groups, workers, environments, who did what; and the API's document."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter
@@ -10,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from lanternfish.service import store as st
+from lanternfish.service.analyses import built
 from lanternfish.service.jobs import MICRO, Action, Role
 from lanternfish.service.server.access import allow
 from lanternfish.service.server.openapi import document
@@ -80,6 +82,15 @@ class WorkerSeen(BaseModel):
     analyses: list[str] | None = None
     version: str | None = None
     seen: float
+
+
+class EnvironmentSeen(BaseModel):
+    """An environment that an analysis has built on the server's machine."""
+
+    key: str
+    built: str
+    analyses: list[str]
+    bytes: int
 
 
 @router.get("/openapi.json", **allow(), include_in_schema=False)
@@ -154,6 +165,26 @@ def workers(request: Request) -> list[WorkerSeen]:
         )
         for r in st.list_workers(platform_of(request).store)
     ]
+
+
+@router.get("/v1/admin/environments", **allow(Action.GOVERN))
+def environments(request: Request) -> list[EnvironmentSeen]:
+    """Environments of analyses that are built on the server's machine."""
+    return [EnvironmentSeen(**each) for each in built.kept(_environments(request))]
+
+
+@router.delete("/v1/admin/environments/{key}", **allow(Action.GOVERN), status_code=204)
+def remove_environment(request: Request, key: str) -> None:
+    """Remove an environment in which no job runs; the next job that needs it builds it again."""
+    try:
+        freed = built.remove(_environments(request), key)
+    except ValueError as error:
+        raise st.ConflictError(str(error)) from None
+    audit(request, "remove environment", object=key, detail={"bytes": freed})
+
+
+def _environments(request: Request) -> Path:
+    return platform_of(request).configuration.folder / built.FOLDER
 
 
 @router.get("/v1/admin/audit", **allow(Action.GOVERN))

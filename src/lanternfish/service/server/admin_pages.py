@@ -1,4 +1,4 @@
-"""Administration as pages: users, groups with budgets and quotas, workers, who did what."""
+"""Administration as pages: users, groups with quotas, workers, environments, who did what."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from lanternfish.service import store as st
+from lanternfish.service.analyses import built
 from lanternfish.service.jobs import MICRO, Action
 from lanternfish.service.server import admin_api
 from lanternfish.service.server.access import allow
-from lanternfish.service.server.platform import platform_of
+from lanternfish.service.server.platform import Platform, platform_of
 from lanternfish.service.server.rendering import page
 from lanternfish.service.server.typed import number, whole
 from lanternfish.service.store import pages
@@ -76,6 +77,16 @@ def make_group(request: Request, name: Annotated[str, Form()] = "") -> Response:
     except ValidationError:
         return _admin(request, problem="Expected a name of 2 to 100 characters.")
     return RedirectResponse(f"/admin/groups/{made.id}", 303)
+
+
+@router.post("/admin/environments/{key}/remove", **allow(Action.GOVERN))
+def remove_environment(request: Request, key: str) -> Response:
+    """Remove an environment that an analysis has built."""
+    try:
+        admin_api.remove_environment(request, key)
+    except st.ConflictError as error:
+        return _admin(request, problem=str(error))
+    return RedirectResponse("/admin", 303)
 
 
 @router.get("/admin/groups/{group_id}", **allow(Action.GOVERN))
@@ -146,9 +157,21 @@ def _admin(request: Request, problem: str = "", before: int | None = None) -> Re
         watching=platform.hub.watching,
         free=shutil.disk_usage(platform.configuration.folder).free,
         broken=platform.catalogue.broken(),
+        environments=built.kept(platform.configuration.folder / built.FOLDER),
+        unbuilt=_unbuilt(platform),
         trail=trail,
         older=trail[-1].id if len(trail) == 50 else None,
     )
+
+
+def _unbuilt(platform: Platform) -> list[tuple[str, str]]:
+    """Title, and cost in words, of analyses whose environment is not built here."""
+    folder = platform.configuration.folder / built.FOLDER
+    return [
+        (each.title, built.cost_in_words(each.environment))
+        for each in platform.catalogue.all()
+        if each.environment and not built.is_built(each.environment, folder)
+    ]
 
 
 def _words(error: Exception) -> str:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from lanternfish.service import store as st
+from lanternfish.service.analyses import built
 from lanternfish.service.jobs import Action
 from lanternfish.service.server import forms, views
 from lanternfish.service.server.access import allow
@@ -51,7 +52,8 @@ def cards(request: Request) -> Response:
 def look(request: Request, name: str) -> Response:
     """What an analysis computes, its paper, inputs and outputs, and its demo."""
     analysis = analysis_of(platform_of(request), name)
-    return page(request, "analysis.html", analysis=analysis, may_run=_may_run(request))
+    first = _first_use(request, analysis)
+    return page(request, "analysis.html", analysis=analysis, may_run=_may_run(request), **first)
 
 
 @router.get("/analyses/{name}/code", **allow())
@@ -122,6 +124,27 @@ async def check(request: Request, name: str) -> Response:
             return {"errors": filled.errors}
         verdict = platform.catalogue.examine(analysis, filled.settings or {}, filled.runs)
         return {"errors": verdict.errors, "bound": _bound(verdict.cpu_seconds, len(filled.runs))}
+
+    return JSONResponse(await run_in_threadpool(told))
+
+
+@router.post("/analyses/{name}/suggest", **allow(Action.RUN, "group"))
+async def suggest(request: Request, name: str) -> Response:
+    """Settings that the chosen data suggest: texts for the form by JSON pointer, and a sentence."""
+    sent = await request.form()
+
+    def told() -> dict[str, Any]:
+        platform = platform_of(request)
+        analysis = analysis_of(platform, name)
+        filled = _read(request, analysis, sent)
+        first = {key: chosen[0] for key, chosen in filled.inputs.items() if chosen}
+        wrong = [s for p, s in filled.errors.items() if p.startswith("/inputs/")]
+        if wrong:
+            return {"texts": {}, "words": " ".join(wrong)}
+        values, words = platform.catalogue.suggested(analysis, first)
+        fields = forms.build(analysis.schema, {**analysis.defaults, **values}, {}, {})
+        named = {f"/{key}" for key in values}
+        return {"texts": {f.name: f.text for f in fields if f.name in named}, "words": words}
 
     return JSONResponse(await run_in_threadpool(told))
 
@@ -304,7 +327,18 @@ def _form(request: Request, analysis: Analysis, filled: Filled) -> Response:
         bound=_bound(analysis.cpu_seconds, 1),
         notice={"kind": "good", "text": filled.notice} if filled.notice else None,
         may_point=platform.configuration.personal or bool(platform.configuration.local_data),
+        **_first_use(request, analysis),
     )
+
+
+def _first_use(request: Request, analysis: Analysis) -> dict[str, Any]:
+    """Whether a first job must build the environment of an analysis, and what that takes."""
+    wanted = analysis.environment
+    if not wanted:
+        return {"own": False}
+    folder = platform_of(request).configuration.folder / built.FOLDER
+    told = {"cost": built.cost_in_words(wanted), "is_built": built.is_built(wanted, folder)}
+    return {"own": True, **told}
 
 
 def _bound(cpu_seconds: float | None, jobs: int) -> str:

@@ -190,6 +190,12 @@ class Catalogue:
             self.verdicts.popitem(last=False)
         return verdict
 
+    def suggested(self, analysis: Analysis, run: dict[str, str]) -> tuple[dict[str, Any], str]:
+        """Settings that a set of inputs suggests, and a sentence (in a child process)."""
+        self.fresh.wait(60)
+        with self._folder() as folder:
+            return an.suggest_settings(analysis.name, self._laid_out(run, Path(folder)))
+
     def _laid_out(self, run: dict[str, str], folder: Path) -> dict[str, Path]:
         """The inputs as files of their names: links where they lie on this machine."""
         paths = {}

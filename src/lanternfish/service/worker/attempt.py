@@ -17,6 +17,7 @@ from sqlalchemy import exc as sa_exc
 
 from lanternfish.service import store as ledger
 from lanternfish.service.analyses import Manifest, UnknownAnalysisError, find_manifest
+from lanternfish.service.analyses.built import FOLDER
 from lanternfish.service.analyses.local import missing_outputs, results
 from lanternfish.service.jobs import State
 from lanternfish.service.store import LeaseLostError, Outcome, Result, Store
@@ -80,7 +81,10 @@ class Attempt:
         if manifest.error:
             return self._failed(relay, "failed", f"{job.analysis} cannot be used: {manifest.error}")
         python, variables = python_for(
-            manifest, self.store.folder / "environments", lambda text: _say(relay, text)
+            manifest,
+            self.store.folder / FOLDER,
+            lambda text: self._try(lambda: _say(relay, text)),
+            self._build_on,
         )
         output, task = self._lay_out(relay)
         command, variables = self._command(python, variables, task)
@@ -132,11 +136,23 @@ class Attempt:
     def _hold(self) -> None:
         """Keep the lease while inputs are read, which may take long."""
         if time.monotonic() - self._heard >= self.worker.beat:
-            self._heard = time.monotonic()
             state = ledger.heartbeat(
                 self.store, self.job.id, self.job.token, lease=self.worker.lease
             )
+            self._heard = time.monotonic()
             self._cancelling = state is State.CANCELLING
+
+    def _build_on(self) -> None:
+        """Keep the lease while an environment is built; a cancelled job ends the build.
+
+        Raises:
+            EnvironmentBuildError: the job was cancelled. LeaseLostError: another has taken it over.
+        """
+        self._try(self._hold)
+        if self._lost:
+            raise LeaseLostError(f"Attempt {self.job.token} no longer holds {self.job.id}.")
+        if self._cancelling:
+            raise EnvironmentBuildError("Stopped while its environment was being built.")
 
     def _command(
         self, python: str, variables: dict[str, str], task: Path

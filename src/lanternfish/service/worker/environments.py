@@ -8,27 +8,27 @@ once.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import importlib.util
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from lanternfish.service.analyses import GROUP, Manifest
+from lanternfish.service.analyses import GROUP, Manifest, built
 from lanternfish.service.analyses.registry import entries, package_of
 
 PATIENCE = 1_800.0  # seconds that a build may take
 TICK = 10.0  # seconds between two lines on a build
+GLANCE = 0.2  # seconds between two looks at a build
+LINES = 12  # of a failed installer, at most, that the log has
 REASONS = (
     (
         ("hash mismatch", "do not match the hash"),
@@ -42,6 +42,11 @@ REASONS = (
         "wheels in UV_FIND_LINKS (pip: PIP_FIND_LINKS)",
     ),
     (("no interpreter found",), "its Python is not on this machine: install that version"),
+    (
+        ("no solution found", "was not found in", "no matching distribution", "no version of"),
+        "a package of its lock is not where the worker looks: name the index that has it in "
+        "UV_DEFAULT_INDEX, or a folder of wheels in UV_FIND_LINKS (pip: PIP_FIND_LINKS)",
+    ),
 )
 
 
@@ -50,28 +55,32 @@ class EnvironmentBuildError(RuntimeError):
 
 
 def python_for(
-    manifest: Manifest, folder: Path, say: Callable[[str], None]
+    manifest: Manifest,
+    folder: Path,
+    say: Callable[[str], None],
+    hold: Callable[[], None] = lambda: None,
 ) -> tuple[str, dict[str, str]]:
     """The interpreter of an analysis, and variables that its process needs.
 
     Args:
         folder: where environments are kept. say: takes a line for the log.
+        hold: called several times a second while an environment is built, here or by another
+            worker; what it raises ends the build, and nothing is left of it.
 
     Raises:
-        EnvironmentBuildError: with the last lines of what the build said.
+        EnvironmentBuildError: one sentence; `say` has had the last lines of the installer.
     """
     if manifest.environment is None:
         return sys.executable, {}
-    place = folder / manifest.environment["lock_sha256"][:32]
+    place = built.place_of(manifest.environment, folder)
     ready = place / "ready"
     if not ready.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(place.with_suffix(".lock")):
+        with built.alone(place, hold):
             if not ready.is_file():
-                _build(manifest, place, say)
-                ready.write_text(time.strftime("%Y-%m-%dT%H:%M:%SZ\n", time.gmtime()))
+                _build(manifest, place, say, hold)
     bridge = place / "bridges" / manifest.name / _whence(manifest.name)
-    with _alone(place.with_suffix(".lock")):
+    with built.alone(place, hold):
         if not bridge.is_dir():
             _bridge(manifest.name, place, bridge)
     return str(place / "bin" / "python"), {"PYTHONPATH": str(bridge)}
@@ -87,9 +96,13 @@ def surroundings(python: str | None = None) -> dict[str, Any]:
     }
 
 
-def _build(manifest: Manifest, place: Path, say: Callable[[str], None]) -> None:
+def _build(
+    manifest: Manifest, place: Path, say: Callable[[str], None], hold: Callable[[], None]
+) -> None:
     assert manifest.environment is not None
-    say(f"Building the environment of {manifest.name} from its lock, once{_cost(manifest)}.")
+    cost = built.cost_in_words(manifest.environment)
+    about = f"; about {cost}" if cost else ""
+    say(f"Building the environment of {manifest.name} from its lock, once{about}.")
     _room(manifest, place.parent)
     began = time.monotonic()
     shutil.rmtree(place, ignore_errors=True)
@@ -97,7 +110,8 @@ def _build(manifest: Manifest, place: Path, say: Callable[[str], None]) -> None:
     lock.write_text(manifest.environment["lock"], encoding="utf-8")
     try:
         for command in _commands(place, str(lock), manifest.environment["python"]):
-            _do(command, place, say)
+            _do(command, place, say, hold)
+        built.note_ready(place)
     except BaseException:
         shutil.rmtree(place, ignore_errors=True)
         raise
@@ -130,15 +144,6 @@ def _uv() -> str | None:
     return shutil.which("uv")
 
 
-def _cost(manifest: Manifest) -> str:
-    """What the analysis says that a build takes: "; about 1.8 GB on disk and 5 minutes"."""
-    wanted = manifest.environment or {}
-    size, minutes = wanted.get("gigabytes"), wanted.get("minutes")
-    parts = [f"{size:g} GB on disk"] if size else []
-    parts += [f"{minutes:g} minutes"] if minutes else []
-    return "; about " + " and ".join(parts) if parts else ""
-
-
 def _room(manifest: Manifest, folder: Path) -> None:
     needed = ((manifest.environment or {}).get("gigabytes") or 0) * 1e9
     free = shutil.disk_usage(folder).free
@@ -150,31 +155,48 @@ def _room(manifest: Manifest, folder: Path) -> None:
         )
 
 
-def _do(command: list[str], place: Path, say: Callable[[str], None]) -> None:
+def _do(
+    command: list[str], place: Path, say: Callable[[str], None], hold: Callable[[], None]
+) -> None:
     """Run one step of a build; say every few seconds how long it runs and what is on disk."""
-    began = time.monotonic()
+    began = said = time.monotonic()
     with tempfile.TemporaryFile("w+", errors="replace") as errors:
         with subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=errors, env=_variables(os.environ)
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env=_variables(os.environ),
+            start_new_session=True,
         ) as child:
             try:
-                while True:
-                    with contextlib.suppress(subprocess.TimeoutExpired):
-                        child.wait(TICK)
-                        break
+                while not _ended(child):
+                    hold()
                     took = time.monotonic() - began
                     if took > PATIENCE:
                         raise EnvironmentBuildError(
                             f"Expected a build within {PATIENCE:.0f} s: start the job again on a "
                             "faster connection."
                         )
-                    say(f"Still building: {took:.0f} s, {size_of(place) / 1e9:.2f} GB on disk.")
+                    if time.monotonic() - said >= TICK:
+                        said = time.monotonic()
+                        size = built.size_of(place) / 1e9
+                        say(f"Still building: {took:.0f} s, {size:.2f} GB on disk.")
             except BaseException:
-                child.kill()
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)  # with what it has started
                 raise
         if child.returncode:
             errors.seek(0)
-            raise EnvironmentBuildError(_why(errors.read()))
+            text = errors.read()
+            for line in text.strip().splitlines()[-LINES:]:
+                say(f"The installer said: {line.rstrip()[:300]}")
+            raise EnvironmentBuildError(_why(text))
+
+
+def _ended(child: subprocess.Popen) -> bool:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(GLANCE)
+    return child.returncode is not None
 
 
 def _variables(around: Mapping[str, str]) -> dict[str, str]:
@@ -189,60 +211,16 @@ def _variables(around: Mapping[str, str]) -> dict[str, str]:
 
 
 def _why(text: str) -> str:
-    """One sentence on a failed build with what to do, then the last lines of the installer."""
-    last = " ".join(text.strip().splitlines()[-12:])
+    """One sentence on a failed build, with what to do."""
     low = text.lower()
     for signs, reason in REASONS:
         if any(sign in low for sign in signs):
-            return f"The environment could not be built: {reason}. The installer said: {last}"
-    return f"The environment could not be built: {last}"
-
-
-def size_of(place: Path) -> int:
-    """Bytes of the files under a folder, which may change meanwhile."""
-    total = 0
-    for folder, _, names in os.walk(place):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(folder, name)).st_size
-    return total
-
-
-def kept(folder: Path) -> list[dict[str, Any]]:
-    """Environments that are built: {key, built, analyses that used them, bytes}."""
-    return [
-        {
-            "key": ready.parent.name,
-            "built": ready.read_text().strip(),
-            "analyses": sorted(each.name for each in (ready.parent / "bridges").glob("[!.]*")),
-            "bytes": size_of(ready.parent),
-        }
-        for ready in sorted(folder.glob("*/ready"))
-    ]
-
-
-def remove(folder: Path, key: str) -> int:
-    """Delete an environment, and return the bytes freed; the next job that needs it rebuilds it.
-
-    Raises:
-        ValueError: no such environment, or a process runs in it.
-    """
-    found = {each["key"]: each["bytes"] for each in kept(folder)}
-    if key not in found:
-        names = ", ".join(found) or "none"
-        raise ValueError(f"Expected an environment that is built ({names}); got {key!r}.")
-    place = folder / key
-    with _alone(place.with_suffix(".lock")):
-        inside = f"{place.absolute()}{os.sep}"
-        for process in psutil.process_iter(["pid", "cmdline"]):
-            if any(part.startswith(inside) for part in process.info["cmdline"] or ()):
-                raise ValueError(
-                    f"Expected no job in environment {key}; process {process.info['pid']} runs "
-                    "in it: wait for the job, or cancel it."
-                )
-        (place / "ready").unlink()
-        shutil.rmtree(place)
-    return found[key]
+            return f"The environment could not be built: {reason}."
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()] or ["nothing"]
+    return (
+        "The environment could not be built; the log has what the installer said, at last: "
+        f"{lines[-1].rstrip('.')[:200]}."
+    )
 
 
 def _packages(name: str) -> list[str]:
@@ -290,10 +268,3 @@ def _metadata(name: str, bridge: Path) -> None:
     (folder / "METADATA").write_text("\n".join(lines) + "\n", encoding="utf-8")
     points = f"[{GROUP}]\n{name} = {entries()[name].value}\n"
     (folder / "entry_points.txt").write_text(points, encoding="utf-8")
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -81,7 +81,8 @@ export class LiveCharts {
     for (const [name, curve] of this.curves) {
       const last = curve.y[curve.y.length - 1];
       curve.words.textContent = Number(last.toPrecision(4)).toString();
-      const trace = { x: curve.x, y: curve.y, mode: curve.x.length < 2 ? "markers" : "lines", line: { color: accent, width: 2 }, marker: { color: accent }, type: "scatter", name };
+      // Copies: Plotly takes an array that it knows for one that has not changed.
+      const trace = { x: [...curve.x], y: [...curve.y], mode: curve.x.length < 2 ? "markers" : "lines", line: { color: accent, width: 2 }, marker: { color: accent }, type: "scatter", name };
       const axes = { xaxis: { title: { text: "step" } }, yaxis: { title: { text: curve.unit } } };
       await Plotly.react(curve.chart, [trace], layout({ ...axes, height: 240 }), quiet);
     }

@@ -87,6 +87,34 @@ for (const form of document.querySelectorAll("form[data-check]")) {
   });
 }
 
+// Settings that the chosen data suggest, for the user to look over.
+for (const button of document.querySelectorAll("[data-suggest]")) {
+  button.addEventListener("click", async () => {
+    const { form } = button;
+    const words = form.querySelector("[data-suggest-words]");
+    button.disabled = true;
+    words.textContent = "Looking at the data…";
+    try {
+      const answer = await fetch(button.dataset.suggest, {
+        method: "POST",
+        headers: { "X-CSRF-Token": csrf() },
+        body: new URLSearchParams(new FormData(form)),
+      });
+      if (!answer.ok) throw new Error(`The server answered ${answer.status}.`);
+      const told = await answer.json();
+      for (const [name, text] of Object.entries(told.texts)) {
+        const control = form.elements.namedItem(name);
+        control.value = text;
+        control.dispatchEvent(new Event("input", { bubbles: true }));
+      }
+      words.textContent = told.words;
+    } catch (error) {
+      words.textContent = error.message;
+    }
+    button.disabled = false;
+  });
+}
+
 function showProblems(form, errors) {
   const left = { ...errors };
   for (const place of form.querySelectorAll("[data-problem]")) {

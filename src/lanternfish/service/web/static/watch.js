@@ -13,6 +13,7 @@ function watch(page) {
     if (place) place.textContent = text;
   };
   let before = null; // the last measured use
+  let peak = Number(page.querySelector("[data-bytes]")?.dataset.bytes ?? 0);
   follow(page.dataset.watch, {
     log: (chunk) => log.add(chunk.text),
     metric: (point) => charts.add(point),
@@ -26,6 +27,7 @@ function watch(page) {
         if (!before || at > before.at + 0.5) before = { at, cpu: use.cpu_seconds };
       }
       if (use.memory != null) set("memory", size(use.memory));
+      if (use.memory > peak) set("peak", size((peak = use.memory)));
     },
     message: (told) => log.note(told.text),
     progress: (told) => {
