@@ -11,7 +11,7 @@ chosen on seeds 0 to 11, and seeds 100 to 106 looked at: the tables begin at see
 The first table decodes an H.264 video (400 x 300), on one core; the others feed frames directly.
 
 How many videos: names are wrong or right for a whole stretch between two meetings, so that a video
-has a handful of independent samples. Of 12 videos (200 were drawn from, 2,000 times) one range or
+has a handful of independent samples. Of 12 videos (120 were drawn from, 2,000 times) one range or
 another is off by more than .1 in 85 of 100 draws where the whole is off by .05 at most: 100 videos
 tell .1 apart. The binomial errors take samples for independent and are too small; those in brackets
 leave out one video at a time. Each meeting is decided once: there, binomial errors hold.
