@@ -223,9 +223,8 @@ def made_regions(movie=None):
         (96, 96),
         measures,
         np.c_[np.ones(count), np.full(count, 0.9)],
-        np.random.default_rng(1).random((96, 96)),
+        regions.Motion(np.random.default_rng(1).random((96, 96)), known.shifts.T),
         np.random.default_rng(2).random((96, 96)),
-        known.shifts.T,
     )
     return found, known
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SCRIPT = Path(__file__).with_name("suite2p_child.py")
 RESULT = "result.npz"
+REGISTERED = "registered.npz"
 BLOCKS = (128, 96, 64, 48, 32)  # px, sides of a part that is registered by itself
 
 
@@ -42,7 +43,14 @@ def process(job: Job) -> None:
 
 
 def _suite2p(job: Job, source: reading.Source, rate: float, version: Path) -> None:
-    """Convert and run; the movie's copy is deleted, whatever happens."""
+    """Convert and run; the movie's copy is deleted, whatever happens.
+
+    Motion and the mean image are written once registration has ended: they stay where a job is
+    cancelled after that.
+    """
+    from lanternfish.analyses.calcium.regions import read_motion
+    from lanternfish.analyses.calcium.results import write_motion
+
     movie = job.checkpoint / "data.bin"
     said: dict[str, str] = {}
 
@@ -54,6 +62,9 @@ def _suite2p(job: Job, source: reading.Source, rate: float, version: Path) -> No
     def hear(lines: list[dict]) -> bool:
         for told in lines:
             said.update(told)
+            if "registered" in told:
+                found = read_motion(Path(told["registered"]), converted.offset, converted.scale)
+                write_motion(job, found, rate)
             if "stage" in told:
                 job.log(told["stage"])
                 job.progress(0.1 + 0.82 * told["share"], told["stage"])
@@ -64,6 +75,7 @@ def _suite2p(job: Job, source: reading.Source, rate: float, version: Path) -> No
         task = task_of(job.settings, converted.header, rate)
         task |= {"folder": str(job.checkpoint.resolve()), "movie": str(movie.resolve())}
         task["out"] = str((job.checkpoint / RESULT).resolve())
+        task["registered"] = str((job.checkpoint / REGISTERED).resolve())
         attend(job, python_with(job, "suite2p", "calcium"), SCRIPT, task, hear)
     finally:
         movie.unlink(missing_ok=True)
