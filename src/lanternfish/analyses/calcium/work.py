@@ -24,6 +24,16 @@ def source_of(settings: Any, path: Path) -> reading.Source:
     return reading.Source(path, settings.dataset, order[settings.order])
 
 
+def planes_of(settings: Any, header: reading.Header) -> int:
+    """Planes that share the file's frame rate: as the form says, or else the file."""
+    return settings.planes if settings.planes > 1 else header.planes
+
+
+def rate_of(settings: Any, header: reading.Header) -> float:
+    """Frames a second of this plane; 0 where nothing says it."""
+    return float(settings.rate or (header.rate or 0.0) / planes_of(settings, header))
+
+
 def process(job: Job) -> None:
     """Run a job, or what an attempt that was killed has left of it."""
     from lanternfish.analyses.calcium import regions as found
@@ -31,7 +41,7 @@ def process(job: Job) -> None:
 
     source = source_of(job.settings, job.inputs["movie"])
     header = reading.look(source)
-    rate = float(job.settings.rate or header.rate or 0)
+    rate = rate_of(job.settings, header)
     version, kept = job.checkpoint / "suite2p.json", job.checkpoint / RESULT
     if not version.is_file():
         _suite2p(job, source, rate, version)
