@@ -175,7 +175,8 @@ def test_packing_that_cannot_be_read_here_is_told(monkeypatch, movie, tmp_path):
             b"\x03\x01\x03\x00\x01\x00\x00\x00\x05\x00\x00\x00",
         )
     (tmp_path / "lzw.tif").write_bytes(lzw)
-    assert tifffile.TiffFile(tmp_path / "lzw.tif").pages[0].compression == 5
+    with tifffile.TiffFile(tmp_path / "lzw.tif") as file:
+        assert file.pages[0].compression == 5
     monkeypatch.setitem(sys.modules, "imagecodecs", None)
     monkeypatch.setattr(tifffile.tifffile, "imagecodecs", None, raising=False)
     with pytest.raises(reading.MovieError, match=r"LZW.*pip install imagecodecs"):

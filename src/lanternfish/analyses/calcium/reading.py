@@ -236,13 +236,22 @@ def _tiff_rate(file) -> float | None:
         return 1 / float(about["finterval"])
     if about.get("fps"):
         return float(about["fps"])
-    told = (file.scanimage_metadata or {}).get("FrameData", {})
-    return told.get("SI.hRoiManager.scanFrameRate")
+    return _scanimage(file).get("SI.hRoiManager.scanFrameRate")
+
+
+def _scanimage(file) -> dict[str, Any]:
+    """What ScanImage says of all frames: before the first page, or in its software tag."""
+    from tifffile.tifffile import scanimage_description_metadata
+
+    told = (file.scanimage_metadata or {}).get("FrameData")
+    if not told and file.pages[0].is_scanimage:
+        told = scanimage_description_metadata(file.pages[0].software)
+    return told or {}
 
 
 def _tiff_planes(file) -> int:
     """Planes that share the frame rate, those of the way back too, as ScanImage says."""
-    told = (file.scanimage_metadata or {}).get("FrameData", {})
+    told = _scanimage(file)
     if not told.get("SI.hStackManager.enable"):
         return 1
     names = ("numFramesPerVolumeWithFlyback", "actualNumSlices", "numSlices")

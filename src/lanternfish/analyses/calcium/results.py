@@ -140,16 +140,18 @@ def _pictures(job: Job, regions: Regions, changes, cells, chosen) -> None:
 
 def _report(job: Job, regions: Regions, changes, chosen, software: str, own: bool) -> None:
     s = job.settings
-    told = (
-        f"as {software} or who looked through them has marked them" if own else
-        f"snr at least {s.snr:g}, skew at least {s.skew:g}, compactness at most {s.compactness:g}"
-    )  # fmt: skip
+    told = "as marked by suite2p's classifier, or by who looked through them"
+    if not own:
+        told = (
+            f"snr at least {s.snr:g}, skew at least {s.skew:g}, compactness at most "
+            f"{s.compactness:g}; suite2p's own classifier takes "
+            f"{int((regions.classified[:, 0] > 0).sum())}"
+        )
     lines = [
         f"# Cells in {_name(job)}",
         f"{regions.frames} frames of {regions.size[1]} x {regions.size[0]} px at "
         f"{regions.rate:g} a second. Regions found by {software}: {len(regions)}; taken for cells: "
-        f"{len(chosen)} ({told}). suite2p's own classifier takes "
-        f"{int((regions.classified[:, 0] > 0).sum())}.",
+        f"{len(chosen)} ({told}).",
     ]
     if not len(chosen):
         lines.append(

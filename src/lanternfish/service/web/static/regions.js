@@ -81,7 +81,7 @@ class Page {
 
   listen() {
     this.find("image").addEventListener("change", (event) => this.show(event.target.value));
-    for (const name of ["all", "own"]) this.find(name).addEventListener("change", () => this.filter());
+    for (const name of ["also", "own"]) this.find(name).addEventListener("change", () => this.filter());
     this.find("reset").addEventListener("click", () => this.reset());
     this.find("clear").addEventListener("click", () => this.clear());
     for (const box of this.root.querySelectorAll("[data-filter]")) box.addEventListener("input", () => this.filter());
@@ -108,7 +108,7 @@ class Page {
   }
 
   filter() {
-    const all = this.find("all").checked;
+    const all = this.find("also").checked;
     let count = 0;
     this.told.regions.forEach((each, k) => {
       const good = this.passes(each);
