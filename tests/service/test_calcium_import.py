@@ -228,9 +228,9 @@ def test_a_damaged_zip_and_links_are_told(packed, folder, tmp_path):
         read_plane(folder)
 
 
-def test_an_import_gives_what_an_analysis_gives(packed, tmp_path):
+def test_an_import_gives_what_an_analysis_gives(packed, folder, tmp_path):
     told = []
-    inputs = {"results": packed[0], "truth": packed[0].with_suffix(".truth.h5")}
+    inputs = {"results": folder, "truth": packed[0].with_suffix(".truth.h5")}
     made = run_here(load("calcium_import"), {}, inputs, tmp_path / "out", tell=told.append)
     assert {"calcium.nwb", "regions.csv", "dff.csv", "traces.f32", "shifts.csv"} <= set(made)
     metrics = {e["data"]["name"]: e["data"]["value"] for e in told if e["kind"] == "metric"}

@@ -235,10 +235,10 @@ def _motion(told: dict, size: tuple[int, int], frames: int) -> Motion:
     mean = told.get("meanImg")
     good = isinstance(mean, np.ndarray) and mean.shape == size and mean.dtype.kind in "fiu"
     mean = np.asarray(mean, np.float32) if good else np.zeros(size, np.float32)
-    pair = [told.get(name) for name in ("yoff", "xoff")]
+    pair: Any = [told.get(name) for name in ("yoff", "xoff")]
     if not all(isinstance(p, np.ndarray) and p.shape == (frames,) for p in pair):
         return Motion(mean, np.zeros((0, 2), np.float32))
-    parts = [told.get(name) for name in ("yoff1", "xoff1")]
+    parts: Any = [told.get(name) for name in ("yoff1", "xoff1")]
     local = None
     if all(isinstance(p, np.ndarray) and p.ndim == 2 and len(p) == frames for p in parts):
         local = np.stack([np.abs(p).max(axis=1) for p in parts], axis=-1).astype(np.float32)

@@ -178,14 +178,15 @@ def write_suite2p(movie: Movie, path: Path) -> Truth:
     raw = light + 0.7 * around + draw.normal(size=light.shape) * np.sqrt(movie.gain / 40)
     spikes = np.vstack([truth.spikes, np.zeros((2, frames))])
     weights = [*truth.weights, *masks[cells:]]
-    mean = 0.2 + sum(w * x.mean() for w, x in zip(weights, light, strict=True)) / movie.gain
+    levels = light.mean(axis=1) / movie.gain
+    mean = 0.2 + np.tensordot(levels, np.array(weights), 1)
     stat = [
         {"ypix": (spots := np.argwhere(mask))[:, 0], "xpix": spots[:, 1], "npix": len(spots),
          "lam": weight[mask].astype(np.float32), "overlap": np.zeros(len(spots), bool)}
         for mask, weight in zip(masks, weights, strict=True)
     ]  # fmt: skip
     options = {"Ly": movie.size[0], "Lx": movie.size[1], "fs": movie.rate, "tau": movie.tau,
-               "meanImg": mean.astype(np.float32), "Vcorr": sum(weights).astype(np.float32),
+               "meanImg": mean.astype(np.float32), "Vcorr": np.sum(weights, 0, np.float32),
                "yoff": np.rint(truth.shifts[0]).astype(np.int32),
                "xoff": np.rint(truth.shifts[1]).astype(np.int32)}  # fmt: skip
     marked = np.r_[np.ones(cells), 0, 0]

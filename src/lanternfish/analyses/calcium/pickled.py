@@ -137,7 +137,7 @@ class Machine:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
         self.mark = object()
-        self.steps: dict[str, Callable[[Any], None]] = {
+        self.steps: dict[str, Callable[[Any], object]] = {
             "PROTO": lambda _: None, "FRAME": lambda _: None,
             "MARK": lambda _: self.stack.append(self.mark),
             "POP": lambda _: self.stack.pop(), "POP_MARK": lambda _: self._since(),
