@@ -39,14 +39,21 @@ MOVIES = (  # noise grows from the first to the last
 )
 LARGE = (1_500, 3_000)  # frames, of 256 x 256 px
 BY_HAND = """
-import json, logging, os, sys
-sys.path.insert(0, os.path.dirname(sys.argv[2]))
+import json, os, sys
 task = json.loads(open(sys.argv[1]).read())
-os.environ["HOME"] = task["folder"]
-import suite2p_child as child
-child.heal_torchvision()
+os.environ["HOME"] = folder = task["folder"]
+import torch
+try:
+    import torchvision
+except (RuntimeError, ImportError):  # its wheel was built for another torch
+    for name in [n for n in sys.modules if n.split(".")[0] == "torchvision"]:
+        del sys.modules[name]
+    library = torch.library.Library("torchvision", "DEF")
+    for name, more in (("nms", "float iou_threshold"), ("qnms", "float iou_threshold")):
+        library.define(f"{name}(Tensor dets, Tensor scores, {more}) -> Tensor")
 from suite2p import run_s2p
-folder = task["folder"]
+sys.path.insert(0, os.path.dirname(sys.argv[2]))
+import suite2p_child as child
 db = {"data_path": [folder], "save_path0": folder, "input_format": "tif"}
 db["file_list"] = ["movie.tif"]
 run_s2p(db=db, settings=child.settings_of(task))

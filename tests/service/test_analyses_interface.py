@@ -31,6 +31,7 @@ from lanternfish.service.analyses.manifest import describe
 
 OURS = (
     "calcium",
+    "calcium_import",
     "epi",
     "explore",
     "identities",

@@ -5,6 +5,7 @@ The oracle is the generator: cells, traces and motion are known.
 
 import csv
 import json
+import sys
 
 import h5py
 import numpy as np
@@ -13,7 +14,7 @@ import tifffile
 
 from lanternfish.analyses.calcium import reading, regions, results, truth
 from lanternfish.analyses.calcium.generated import Movie, generate
-from lanternfish.analyses.calcium.work import scale_of, task_of
+from lanternfish.analyses.calcium.work import rate_of, scale_of, task_of
 from lanternfish.service.analyses import Job, load
 from lanternfish.service.analyses.requests import check
 
@@ -130,7 +131,10 @@ def bad_files(folder, movie):
     white[:, :20] = 65_535
     yield kept(folder / "white.h5", data=white), {}, "inputs.movie", "cut off"
     yield kept(folder / "white2.h5", data=white), {"saturation": 0.9}, "", ""
-    yield kept(folder / "rate.h5", data=movie, fs=30.0), {}, "", ""  # a third: one of three planes
+    yield kept(folder / "rate.h5", data=movie, fs=30.0), {}, "rate", "30 frames a second"
+    yield folder / "rate.h5", {"planes": 3}, "", ""  # a third, as the form says
+    yield folder / "rate.h5", {"planes": 2}, "rate", "shared by 2 planes"
+    yield folder / "rate.h5", {"planes": 3, "rate": 0.0}, "", ""
     yield kept(folder / "rate2.h5", data=movie, fs=8.0), {}, "rate", "8 frames a second"
     yield kept(folder / "rate3.h5", data=movie), {"rate": 0.0}, "rate", "set it"
     with h5py.File(folder / "two.h5", "w") as file:
@@ -160,6 +164,49 @@ def test_each_bad_movie_is_told_in_one_sentence(movie, tmp_path):
         text = found[0][1]
         assert words in text, (path.name, text)
         assert text.startswith("Expected"), path.name
+
+
+def test_packing_that_cannot_be_read_here_is_told(monkeypatch, movie, tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", movie, compression="zlib", photometric="minisblack")
+    lzw = (tmp_path / "a.tif").read_bytes()
+    for whole in (8, 32_946):  # both numbers of Deflate; 5 is LZW
+        lzw = lzw.replace(
+            b"\x03\x01\x03\x00\x01\x00\x00\x00" + whole.to_bytes(2, "little") + b"\x00\x00",
+            b"\x03\x01\x03\x00\x01\x00\x00\x00\x05\x00\x00\x00",
+        )
+    (tmp_path / "lzw.tif").write_bytes(lzw)
+    with tifffile.TiffFile(tmp_path / "lzw.tif") as file:
+        assert file.pages[0].compression == 5
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    monkeypatch.setattr(tifffile.tifffile, "imagecodecs", None, raising=False)
+    with pytest.raises(reading.MovieError, match=r"LZW.*pip install imagecodecs"):
+        reading.look(reading.Source(tmp_path / "lzw.tif"))
+
+
+def scanimage(path, movie, **told):
+    """A TIFF stack as ScanImage describes it."""
+    lines = {"SI.hRoiManager.scanFrameRate": 30.0, "SI.VERSION_MAJOR": 2020, **told}
+    text = "\n".join(f"{k} = {str(v).lower() if isinstance(v, bool) else v}"
+                     for k, v in lines.items())  # fmt: skip
+    tifffile.imwrite(path, movie, photometric="minisblack", software=text, metadata=None)
+    return path
+
+
+def test_planes_share_the_rate_of_the_scanner(movie, tmp_path):
+    header = reading.look(reading.Source(scanimage(tmp_path / "one.tif", movie)))
+    told = {"SI.hStackManager.enable": True, "SI.hStackManager.numSlices": 3,
+            "SI.hStackManager.numFramesPerVolumeWithFlyback": 4}  # fmt: skip
+    path = scanimage(tmp_path / "more.tif", movie, **told)
+    more = reading.look(reading.Source(path))
+    assert (header.rate, header.planes) == (30.0, 1)
+    assert (more.rate, more.planes) == (30.0, 4)
+    settings = load("calcium").settings
+    assert rate_of(settings(), header) == 30.0
+    assert rate_of(settings(), more) == 7.5
+    assert rate_of(settings(planes=2), more) == 15.0
+    assert rate_of(settings(rate=7.4), more) == 7.4
+    assert problems(path, rate=7.5) == []
+    assert problems(path, rate=15.0)[0][0] == "rate"
 
 
 def test_frames_last_are_turned(tmp_path):
@@ -223,9 +270,8 @@ def made_regions(movie=None):
         (96, 96),
         measures,
         np.c_[np.ones(count), np.full(count, 0.9)],
-        np.random.default_rng(1).random((96, 96)),
+        regions.Motion(np.random.default_rng(1).random((96, 96)), known.shifts.T),
         np.random.default_rng(2).random((96, 96)),
-        known.shifts.T,
     )
     return found, known
 

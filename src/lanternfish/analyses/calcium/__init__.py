@@ -90,8 +90,13 @@ class Settings(Filters):
 
     rate: float = Field(
         0.0, ge=0, le=10_000, title="Frame rate",
-        description="Frames a second of this plane; 0: as the file says.",
+        description="Frames a second of this plane; 0: as the file says, divided by Planes.",
         json_schema_extra=_unit("1/s"),
+    )  # fmt: skip
+    planes: int = Field(
+        1, ge=1, le=1_000, title="Planes",
+        description="Of a scanner whose frame rate they share; this movie is one of them. 1: as "
+        "the file says.",
     )  # fmt: skip
     tau: float = Field(
         0.7, gt=0, le=10, title="Decay of the indicator",

@@ -159,3 +159,53 @@ def write_truth(truth: Truth, path: Path) -> None:
         file.create_dataset("masks", data=truth.masks.astype(np.uint8), compression=9)
         for name in ("traces", "spikes", "shifts"):
             file.create_dataset(name, data=getattr(truth, name), compression=9)
+
+
+def write_suite2p(movie: Movie, path: Path) -> Truth:
+    """Write a zip as suite2p would, of the cells that are known and of two regions that are none.
+
+    Traces have noise of photons, neuropil is slow; the files are those of suite2p before 1.0.
+    """
+    import io
+    import zipfile
+
+    truth, _ = generate(movie)
+    draw = np.random.default_rng(movie.seed + 1)
+    cells, frames = truth.traces.shape
+    masks = [*truth.masks, *_stripes(movie.size)]
+    around = 20 + _decay(draw.normal(size=(len(masks), frames)), 0.95).astype(np.float32)
+    light = np.vstack([movie.gain * truth.traces, np.full((2, frames), movie.gain)])
+    raw = light + 0.7 * around + draw.normal(size=light.shape) * np.sqrt(movie.gain / 40)
+    spikes = np.vstack([truth.spikes, np.zeros((2, frames))])
+    weights = [*truth.weights, *masks[cells:]]
+    levels = light.mean(axis=1) / movie.gain
+    mean = 0.2 + np.tensordot(levels, np.array(weights), 1)
+    stat = [
+        {"ypix": (spots := np.argwhere(mask))[:, 0], "xpix": spots[:, 1], "npix": len(spots),
+         "lam": weight[mask].astype(np.float32), "overlap": np.zeros(len(spots), bool)}
+        for mask, weight in zip(masks, weights, strict=True)
+    ]  # fmt: skip
+    options = {"Ly": movie.size[0], "Lx": movie.size[1], "fs": movie.rate, "tau": movie.tau,
+               "meanImg": mean.astype(np.float32), "Vcorr": np.sum(weights, 0, np.float32),
+               "yoff": np.rint(truth.shifts[0]).astype(np.int32),
+               "xoff": np.rint(truth.shifts[1]).astype(np.int32)}  # fmt: skip
+    marked = np.r_[np.ones(cells), 0, 0]
+    files = {"F": raw.astype(np.float32), "Fneu": around, "spks": spikes.astype(np.float32),
+             "iscell": np.stack([marked, 0.1 + 0.8 * marked], axis=-1),
+             "stat": np.array(stat, object), "ops": np.array(options, object)}  # fmt: skip
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, values in files.items():
+            kept = io.BytesIO()
+            np.save(kept, values)
+            place = zipfile.ZipInfo(f"suite2p/plane0/{name}.npy")
+            archive.writestr(place, kept.getvalue(), zipfile.ZIP_DEFLATED)
+    write_truth(truth, path.with_suffix(".truth.h5"))
+    return truth
+
+
+def _stripes(size: tuple[int, int]) -> list[np.ndarray]:
+    """Two long regions, of what is no cell."""
+    made = [np.zeros(size, bool) for _ in range(2)]
+    made[0][2:4, 8:48] = True
+    made[1][8:48, 2:4] = True
+    return made

@@ -122,8 +122,8 @@ def _pictures(room, regions: Regions) -> None:
 
     images: Any = Images(name="images", description="Over all frames, after registration")
     for name, values, words in (
-        ("mean", regions.mean, "Mean of the frames"),
-        ("correlation", regions.correlation, "Mean correlation with neighbouring pixels"),
+        ("mean", regions.motion.mean, "Mean of the frames"),
+        ("correlation", regions.correlation, regions.related),
     ):
         shown = np.ascontiguousarray(values.T, np.float32)
         images.add_image(GrayscaleImage(name=name, data=shown, description=words))
@@ -134,12 +134,12 @@ def _motion(room, regions: Regions) -> None:
     import pynwb
 
     classes: Any = pynwb
-    if len(regions.shifts):
+    if len(regions.motion.shifts):
         room.add(
             classes.TimeSeries(
                 name="motion_shifts",
                 description="Shift of each frame that registration took away: y, x",
-                data=np.asarray(regions.shifts, np.float32),
+                data=np.asarray(regions.motion.shifts, np.float32),
                 unit="pixels",
                 rate=float(regions.rate),
                 starting_time=0.0,

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from lanternfish.analyses.calcium.regions import Regions, outline
+from lanternfish.analyses.calcium.regions import Motion, Regions, outline
 
 ROWS = 30  # traces in the picture
 HEIGHT = 1.0  # dF/F of a row, where cells are quiet
@@ -37,7 +37,7 @@ def numbered(regions: Regions, cells: np.ndarray) -> Figure:
     lines = [outline(regions.mask(k)) for k in range(len(regions))]
     for axes, (name, image) in zip(
         figure.subplots(1, 2),
-        {"mean": regions.mean, "correlation with neighbours": regions.correlation}.items(),
+        {"mean": regions.motion.mean, regions.related: regions.correlation}.items(),
         strict=True,
     ):
         axes.imshow(stretched(image), cmap="gray")
@@ -87,15 +87,15 @@ def traces(changes: np.ndarray, regions: Regions, chosen: Sequence[int]) -> Figu
     return figure
 
 
-def motion(regions: Regions) -> Figure:
+def motion(found: Motion, rate: float) -> Figure:
     """Shifts of each frame, and the largest of its parts."""
     figure = Figure(figsize=(9, 2.6), layout="constrained")
     axes = figure.subplots()
-    times = np.arange(len(regions.shifts)) / regions.rate
-    axes.plot(times, regions.shifts[:, 0], lw=0.7, color="#1b6ca8", label="y")
-    axes.plot(times, regions.shifts[:, 1], lw=0.7, color="#c2410c", label="x")
-    if regions.local is not None:
-        most = regions.local.max(axis=1)
+    times = np.arange(len(found.shifts)) / rate
+    axes.plot(times, found.shifts[:, 0], lw=0.7, color="#1b6ca8", label="y")
+    axes.plot(times, found.shifts[:, 1], lw=0.7, color="#c2410c", label="x")
+    if found.local is not None:
+        most = found.local.max(axis=1)
         axes.plot(times, most, lw=0.5, color="0.6", label="largest of a part, beside that")
     axes.set(xlabel="time (s)", ylabel="shift (px)")
     figure.legend(fontsize=8, loc="outside upper right", ncols=3)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,9 @@ class Header:
     """What a movie says of itself.
 
     Attributes:
-        rate: frames a second; None where the file does not say.
-        dataset: path within the file. place: of the imaging, as NWB says.
+        rate: frames a second; None where the file does not say. planes: that share it, as the
+            file says; 1 where it does not.
+        dataset: path within the file.
     """
 
     frames: int
@@ -56,7 +57,7 @@ class Header:
     dtype: np.dtype
     rate: float | None = None
     dataset: str = ""
-    place: dict[str, str] = field(default_factory=dict)
+    planes: int = 1
 
     @property
     def block(self) -> int:
@@ -150,6 +151,7 @@ def _tiff(source: Source) -> Iterator[tuple[Header, Any]]:
                 f"Expected grey values; {name} is a colour TIFF: export the raw frames, one number "
                 "a pixel, from the program that recorded them."
             )
+        _readable(page, name)
         shape = tuple(n for n in wide if n > 1) if len(wide) > 3 else wide
         if len(shape) > 3:
             raise MovieError(
@@ -181,7 +183,25 @@ def _tiff(source: Source) -> Iterator[tuple[Header, Any]]:
                 "the movie as HDF5."
             )
         header = _header(shape, series.dtype, Source(source.path, "", order), _tiff_rate(file))
-        yield header, read
+        yield replace(header, planes=_tiff_planes(file)), read
+
+
+def _readable(page, name: str) -> None:
+    """Raise where the packing of a page needs what is not installed (LZW, JPEG, Zstandard, ...)."""
+    from tifffile import TIFF
+
+    try:
+        if page.compression != 1:
+            TIFF.DECOMPRESSORS[page.compression]
+        if page.predictor != 1:
+            TIFF.UNPREDICTORS[page.predictor]
+    except (KeyError, ImportError):
+        kind = getattr(page.compression, "name", page.compression)
+        raise MovieError(
+            f"Expected a TIFF stack that can be unpacked here; {name} is packed by {kind}, which "
+            "needs the package imagecodecs (`pip install imagecodecs`): install it, or save the "
+            "movie without compression."
+        ) from None
 
 
 def _promised(file, series, name: str) -> None:
@@ -216,8 +236,27 @@ def _tiff_rate(file) -> float | None:
         return 1 / float(about["finterval"])
     if about.get("fps"):
         return float(about["fps"])
-    told = (file.scanimage_metadata or {}).get("FrameData", {})
-    return told.get("SI.hRoiManager.scanFrameRate")
+    return _scanimage(file).get("SI.hRoiManager.scanFrameRate")
+
+
+def _scanimage(file) -> dict[str, Any]:
+    """What ScanImage says of all frames: before the first page, or in its software tag."""
+    from tifffile.tifffile import scanimage_description_metadata
+
+    told = (file.scanimage_metadata or {}).get("FrameData")
+    if not told and file.pages[0].is_scanimage:
+        told = scanimage_description_metadata(file.pages[0].software)
+    return told or {}
+
+
+def _tiff_planes(file) -> int:
+    """Planes that share the frame rate, those of the way back too, as ScanImage says."""
+    told = _scanimage(file)
+    if not told.get("SI.hStackManager.enable"):
+        return 1
+    names = ("numFramesPerVolumeWithFlyback", "actualNumSlices", "numSlices")
+    values = (told.get(f"SI.hStackManager.{name}") for name in names)
+    return next((v for v in values if isinstance(v, int) and 1 <= v <= 1_000), 1)
 
 
 @contextmanager

@@ -20,6 +20,20 @@ FLOOR = 0.01  # of a typical brightness: the least ground that is divided by
 
 
 @dataclass(frozen=True)
+class Motion:
+    """What registration has found.
+
+    Attributes:
+        mean: image (height, width), after registration; shifts: (frames, 2) of y and x, px.
+        local: largest shift of a part of each frame, (frames, 2), or None.
+    """
+
+    mean: np.ndarray
+    shifts: np.ndarray
+    local: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
 class Regions:
     """Regions of one movie.
 
@@ -30,8 +44,7 @@ class Regions:
         rate: frames a second. size: height and width, px.
         measures: of each region: snr, skew, compactness, radius, pixels.
         classified: (regions, 2): suite2p's classifier, 0 or 1, and its probability.
-        mean, correlation: images (height, width).
-        shifts: (frames, 2) of y and x, px; local: largest shift of a part, (frames, 2) or None.
+        motion: see there. correlation: image (height, width); related: what it tells of.
     """
 
     pixels: list[np.ndarray]
@@ -44,10 +57,9 @@ class Regions:
     size: tuple[int, int]
     measures: dict[str, np.ndarray]
     classified: np.ndarray
-    mean: np.ndarray
+    motion: Motion
     correlation: np.ndarray
-    shifts: np.ndarray
-    local: np.ndarray | None = None
+    related: str = "Mean correlation with neighbouring pixels"
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -55,7 +67,7 @@ class Regions:
     @property
     def frames(self) -> int:
         """Of the movie."""
-        return self.raw.shape[1] if len(self) else len(self.shifts)
+        return self.raw.shape[1] if len(self) else len(self.motion.shifts)
 
     def mask(self, k: int) -> np.ndarray:
         """Pixels of region k, (height, width)."""
@@ -64,21 +76,35 @@ class Regions:
         return found
 
 
-def read_result(path: Path, rate: float, offset: float = 0.0, scale: float = 1.0) -> Regions:
-    """Regions of what the child of suite2p wrote; offset and scale of the converted movie."""
+def _unpacked(path: Path) -> dict[str, np.ndarray]:
     with np.load(path, allow_pickle=False) as kept:
-        told = {name: kept[name] for name in kept.files}
-    count = told["count"].astype(int)
-    ends = np.cumsum(count)
-    parts = [slice(end - n, end) for n, end in zip(count, ends, strict=True)]
+        return {name: kept[name] for name in kept.files}
+
+
+def motion_of(told: dict[str, np.ndarray], offset: float = 0.0, scale: float = 1.0) -> Motion:
+    """Motion of arrays that the child of suite2p wrote; offset and scale of the converted movie."""
     shifts = np.stack([told["shift_y"], told["shift_x"]], axis=-1).reshape(-1, 2)
-    empty = np.zeros((0, len(shifts)), np.float32)
-    names = {"snr": "snr", "skew": "skew", "compactness": "compact", "radius": "radius"}
-    measures = {ours: told.get(theirs, np.zeros(0)) for ours, theirs in names.items()}
-    measures["pixels"] = count
     local = None
     if "local_y" in told:
         local = np.stack([told["local_y"], told["local_x"]], axis=-1)
+    return Motion(told["mean"] * scale + offset, shifts, local)
+
+
+def read_motion(path: Path, offset: float, scale: float) -> Motion:
+    """What registration has found, as the child of suite2p wrote it."""
+    return motion_of(_unpacked(path), offset, scale)
+
+
+def read_result(path: Path, rate: float, offset: float = 0.0, scale: float = 1.0) -> Regions:
+    """Regions of what the child of suite2p wrote; offset and scale of the converted movie."""
+    told = _unpacked(path)
+    count = told["count"].astype(int)
+    ends = np.cumsum(count)
+    parts = [slice(end - n, end) for n, end in zip(count, ends, strict=True)]
+    empty = np.zeros((0, len(told["shift_y"])), np.float32)
+    names = {"snr": "snr", "skew": "skew", "compactness": "compact", "radius": "radius"}
+    measures = {ours: told.get(theirs, np.zeros(0)) for ours, theirs in names.items()}
+    measures["pixels"] = count
     return Regions(
         [np.stack([told["ypix"][p], told["xpix"][p]], axis=-1).astype(int) for p in parts],
         [told["lam"][p].astype(np.float32) for p in parts],
@@ -90,10 +116,8 @@ def read_result(path: Path, rate: float, offset: float = 0.0, scale: float = 1.0
         (told["mean"].shape[0], told["mean"].shape[1]),
         measures,
         told.get("iscell", np.zeros((0, 2))),
-        told["mean"] * scale + offset,
+        motion_of(told, offset, scale),
         told["correlation"],
-        shifts,
-        local,
     )
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lanternfish.service.analyses import Problem
+
+if TYPE_CHECKING:
+    from lanternfish.analyses.calcium.reading import Header
 
 FEWEST = 50  # frames
 SMALLEST = 32  # px
@@ -33,7 +36,7 @@ def problems_of(settings: Any, inputs: Mapping[str, Path]) -> list[Problem]:
     except reading.MovieError as error:
         return [Problem("inputs.movie", inputs["movie"].name, str(error))]
     if "truth" in inputs and not found:
-        found += _of_truth(inputs["truth"], header)
+        found += of_truth(inputs["truth"], header)
     return found
 
 
@@ -53,23 +56,22 @@ def _of_size(header) -> list[Problem]:
 
 
 def _of_rate(settings: Any, header) -> list[Problem]:
+    """Whether the rate is told, and is that of the file (or of one of the planes it shares)."""
     if not settings.rate and not header.rate:
         text = "Expected the frame rate, as the file does not say it: set it in the form."
         return [Problem("rate", 0.0, text)]
-    if settings.rate and header.rate and abs(settings.rate / header.rate - 1) > DIFFERS:
+    from lanternfish.analyses.calcium.work import planes_of
+
+    planes = planes_of(settings, header)
+    right = header.rate / planes if header.rate else 0.0
+    if settings.rate and right and abs(settings.rate / right - 1) > DIFFERS:
+        whence = f"{header.rate:g} shared by {planes} planes" if planes > 1 else "as the file says"
         text = (
-            f"Expected {header.rate:g} frames a second, as the file says, or 0; got "
-            f"{settings.rate:g}: set what is right (planes share the rate of the scanner)."
+            f"Expected {right:g} frames a second, {whence}, or 0; got {settings.rate:g}: set what "
+            "is right, and Planes where the scanner shares its rate among several."
         )
-        if not _is_part(settings.rate, header.rate):
-            return [Problem("rate", settings.rate, text)]
+        return [Problem("rate", settings.rate, text)]
     return []
-
-
-def _is_part(rate: float, whole: float) -> bool:
-    """Whether a rate is that of one of some planes of a scanner."""
-    planes = round(whole / rate)
-    return planes > 1 and abs(whole / rate / planes - 1) < DIFFERS
 
 
 def _of_light(settings: Any, share: float, name: str) -> list[Problem]:
@@ -83,7 +85,16 @@ def _of_light(settings: Any, share: float, name: str) -> list[Problem]:
     return [Problem("inputs.movie", round(share, 4), text)]
 
 
-def _of_truth(path: Path, header) -> list[Problem]:
+class Shape(NamedTuple):
+    """What known cells must fit."""
+
+    frames: int
+    height: int
+    width: int
+
+
+def of_truth(path: Path, header: Shape | Header) -> list[Problem]:
+    """What is wrong with known cells, for a movie."""
     from lanternfish.analyses.calcium.truth import read_known
 
     try:

@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import csv
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lanternfish.analyses.calcium import nwb, pictures, truth
-from lanternfish.analyses.calcium.regions import Regions, accepted, outline, relative
+from lanternfish.analyses.calcium.regions import Motion, Regions, accepted, outline, relative
 
 if TYPE_CHECKING:
     from lanternfish.service.analyses import Job
 
 MEASURES = ("snr", "skew", "compactness", "radius", "pixels")
 MOST = 50_000_000  # values of a table of traces as text
+FILTERS = ("snr", "skew", "compactness")
 FORMAT = "lanternfish regions 1"
 
 
-def write(job: Job, regions: Regions, software: str) -> None:
-    """Write all that comes of regions; what costs least and is missed most first."""
+def write(job: Job, regions: Regions, software: str, cells: np.ndarray | None = None) -> None:
+    """Write all that comes of regions; what costs least and is missed most first.
+
+    Args:
+        cells: which regions are taken for cells, (regions,) of bool; None: what the filters say.
+    """
     s = job.settings
     changes = relative(regions, s.neuropil)
-    cells = accepted(regions.measures, s.snr, s.skew, s.compactness)
+    own = cells is not None
+    if cells is None:
+        cells = accepted(regions.measures, s.snr, s.skew, s.compactness)
     chosen = np.flatnonzero(cells)
-    _shifts(job, regions)
+    write_motion(job, regions.motion, regions.rate)
     _table(job, regions, cells)
     _traces(job, regions, changes, chosen)
-    _page(job, regions, changes, cells)
+    _page(job, regions, changes, cells, own)
     job.progress(0.95, "writing NWB")
     fields = ("subject", "species", "sex", "age", "indicator", "place", "excitation", "recorded")
     about = {name: getattr(s, name) for name in fields}
@@ -36,7 +44,26 @@ def write(job: Job, regions: Regions, software: str) -> None:
     nwb.write(regions, changes, cells, job.output / "calcium.nwb", about)
     job.progress(0.97, "drawing")
     _pictures(job, regions, changes, cells, chosen)
-    _report(job, regions, changes, chosen, software)
+    _report(job, regions, changes, chosen, software, own)
+
+
+def write_motion(job: Job, found: Motion, rate: float) -> None:
+    """Write what registration has found: mean image, shifts, and a picture of them."""
+    pictures.save_image(found.mean, job.output / "images" / "mean.png")
+    if not len(found.shifts):
+        return
+    rows = [[t, f"{t / rate:.6g}", f"{y:g}", f"{x:g}"] for t, (y, x) in enumerate(found.shifts)]
+    _rows(job.output / "shifts.csv", ["frame", "time_s", "y_px", "x_px"], rows)
+    path = job.output / "figures" / "motion.png"
+    if not path.is_file():  # it was drawn when registration ended
+        _draw(job, pictures.motion(found, rate), path)
+
+
+def _draw(job: Job, figure: Any, path: Path) -> None:
+    from lanternfish.analyses.behaviour.pictures import save
+
+    save(figure, path)
+    job.picture(path)
 
 
 def _name(job: Job) -> str:
@@ -48,15 +75,6 @@ def _rows(path, names, rows) -> None:
         sink = csv.writer(file, lineterminator="\n")
         sink.writerow(names)
         sink.writerows(rows)
-
-
-def _shifts(job: Job, regions: Regions) -> None:
-    if len(regions.shifts):
-        rows = [
-            [t, f"{t / regions.rate:.6g}", f"{y:g}", f"{x:g}"]
-            for t, (y, x) in enumerate(regions.shifts)
-        ]
-        _rows(job.output / "shifts.csv", ["frame", "time_s", "y_px", "x_px"], rows)
 
 
 def _table(job: Job, regions: Regions, cells: np.ndarray) -> None:
@@ -82,9 +100,8 @@ def _traces(job: Job, regions: Regions, changes: np.ndarray, chosen: np.ndarray)
         _rows(job.output / name, names, text)
 
 
-def _page(job: Job, regions: Regions, changes: np.ndarray, cells: np.ndarray) -> None:
+def _page(job: Job, regions: Regions, changes: np.ndarray, cells: np.ndarray, own: bool) -> None:
     """`regions.json`, and `traces.f32`: of each region dF/F of all frames, then spikes."""
-    pictures.save_image(regions.mean, job.output / "images" / "mean.png")
     pictures.save_image(regions.correlation, job.output / "images" / "correlation.png")
     with open(job.output / "traces.f32", "wb") as sink:
         for change, spikes in zip(changes, regions.spikes, strict=True):
@@ -96,6 +113,7 @@ def _page(job: Job, regions: Regions, changes: np.ndarray, cells: np.ndarray) ->
         measured = {n: v if np.isfinite(v) else None for n, v in measured.items()}
         line = [[round(float(x), 1), round(float(y), 1)] for x, y in outline(regions.mask(k))]
         told.append({"outline": line, "accepted": bool(cells[k]), **measured,
+                     "is_cell": bool(regions.classified[k, 0] > 0),
                      "probability": round(float(regions.classified[k, 1]), 3)})  # fmt: skip
     s = job.settings
     page = {
@@ -105,35 +123,35 @@ def _page(job: Job, regions: Regions, changes: np.ndarray, cells: np.ndarray) ->
         "frames": regions.frames,
         "rate": regions.rate,
         "images": {"Mean": "images/mean.png", "Correlation": "images/correlation.png"},
-        "filters": {"snr": s.snr, "skew": s.skew, "compactness": s.compactness},
+        "filters": dict.fromkeys(FILTERS) if own else {n: getattr(s, n) for n in FILTERS},
+        "own": own,  # cells are those of suite2p's classifier, or of who looked through them
         "regions": told,
     }
     (job.output / "regions.json").write_text(json.dumps(page), encoding="utf-8")
 
 
 def _pictures(job: Job, regions: Regions, changes, cells, chosen) -> None:
-    from lanternfish.analyses.behaviour.pictures import save
-
     drawn = {"regions": lambda: pictures.numbered(regions, cells)}
     if len(chosen):
         drawn["traces"] = lambda: pictures.traces(changes, regions, chosen)
-    if len(regions.shifts):
-        drawn["motion"] = lambda: pictures.motion(regions)
     for name, draw in drawn.items():
-        path = job.output / "figures" / f"{name}.png"
-        save(draw(), path)
-        job.picture(path)
+        _draw(job, draw(), job.output / "figures" / f"{name}.png")
 
 
-def _report(job: Job, regions: Regions, changes, chosen, software: str) -> None:
+def _report(job: Job, regions: Regions, changes, chosen, software: str, own: bool) -> None:
     s = job.settings
+    told = "as marked by suite2p's classifier, or by who looked through them"
+    if not own:
+        told = (
+            f"snr at least {s.snr:g}, skew at least {s.skew:g}, compactness at most "
+            f"{s.compactness:g}; suite2p's own classifier takes "
+            f"{int((regions.classified[:, 0] > 0).sum())}"
+        )
     lines = [
         f"# Cells in {_name(job)}",
         f"{regions.frames} frames of {regions.size[1]} x {regions.size[0]} px at "
         f"{regions.rate:g} a second. Regions found by {software}: {len(regions)}; taken for cells: "
-        f"{len(chosen)} (snr at least {s.snr:g}, skew at least {s.skew:g}, compactness at most "
-        f"{s.compactness:g}). suite2p's own classifier takes "
-        f"{int((regions.classified[:, 0] > 0).sum())}.",
+        f"{len(chosen)} ({told}).",
     ]
     if not len(chosen):
         lines.append(
@@ -141,8 +159,8 @@ def _report(job: Job, regions: Regions, changes, chosen, software: str) -> None:
             + ("Lower the filters, or look at the regions in the page." if len(regions) else
                "None was found: lower the threshold, or set the diameter of cells.")
         )  # fmt: skip
-    if len(regions.shifts):
-        most = np.abs(regions.shifts).max(0)
+    if len(regions.motion.shifts):
+        most = np.abs(regions.motion.shifts).max(0)
         lines.append(f"Largest shift of a frame: {most[0]:g} px in y, {most[1]:g} px in x.")
     if "truth" in job.inputs:
         lines += _scored(job, regions, changes, chosen)

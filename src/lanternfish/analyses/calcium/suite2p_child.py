@@ -9,16 +9,26 @@ Reference: Pachitariu et al., Suite2p, bioRxiv 061507, doi:10.1101/061507.
 
 from __future__ import annotations
 
+import importlib.machinery
 import json
 import logging
 import os
 import sys
+import types
 from pathlib import Path
 
 FEATURES = ("snr", "skew", "std", "compact", "npix", "radius", "npix_norm", "aspect_ratio")
+DETECTION = "finding regions"
+UNUSED = (
+    "torchvision",
+    "torchvision.transforms",
+    "torchvision.transforms.functional",
+    "torchvision.transforms._functional_tensor",
+)
+ABSENT = ("cellpose.models", "pynwb")  # whose absence suite2p puts up with
 STAGES = {
     "----------- REGISTRATION": (0.02, "registering frames"),
-    "----------- ROI DETECTION": (0.45, "finding regions"),
+    "----------- ROI DETECTION": (0.45, DETECTION),
     "----------- EXTRACTION": (0.70, "extracting traces"),
     "----------- SPIKE DECONVOLUTION": (0.85, "deconvolving"),
     "----------- ROI CLASSIFICATION": (0.90, "classifying regions"),
@@ -30,34 +40,47 @@ def say(**told) -> None:
 
 
 class Stages(logging.Handler):
-    """Tells of the stages that suite2p logs."""
+    """Tells of the stages that suite2p logs, and of what registration has found once it has."""
+
+    def __init__(self, task) -> None:
+        super().__init__()
+        self.task = task
 
     def emit(self, record) -> None:
         text = record.getMessage().strip()
         if text in STAGES:
             share, words = STAGES[text]
+            if words == DETECTION:
+                registered(self.task)
             say(share=share, stage=words)
         elif "%|" not in text:
             print(text, flush=True)
 
 
-def heal_torchvision() -> None:
-    """Declare torchvision's compiled operators where its wheel was built for another torch.
+class Unused(types.ModuleType):
+    """Stands for a module that suite2p imports and, as it is called here, never uses."""
 
-    They are needed to import it, and never called here.
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise RuntimeError(f"{self.__name__}.{name} was wanted; it is left out to start sooner.")
+
+
+def spare() -> None:
+    """Leave out what costs seconds of each start: torchvision, networks of cellpose, and PyNWB.
+
+    suite2p imports them for finding cells by their looks and for NWB, which we write ourselves.
+    torchvision's wheel may be built for another torch, too, and fail to import.
     """
-    import torch
-
-    try:
-        import torchvision
-    except (RuntimeError, ImportError):
-        for name in [n for n in sys.modules if n.split(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        library = torch.library.Library("torchvision", "DEF")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        heal_torchvision.kept = library  # it ends with the object
-        import torchvision  # noqa: F401
+    for name in UNUSED:
+        room, _, last = name.rpartition(".")
+        sys.modules[name] = made = Unused(name)
+        made.__spec__ = importlib.machinery.ModuleSpec(name, None, is_package=True)
+        made.__path__ = []
+        if room in sys.modules:
+            setattr(sys.modules[room], last, made)
+    for name in ABSENT:
+        sys.modules[name] = None  # importing it fails, as where it is not installed
 
 
 def settings_of(task) -> dict:
@@ -130,23 +153,53 @@ def correlation(task):
     return (shown / np.maximum(seen, 1)).astype(np.float32)
 
 
-def plain(outputs, task) -> dict:
-    """Results of suite2p as plain arrays; regions' pixels one after the other, with a count."""
+def told_of_registration(task) -> dict:
+    """What suite2p has kept of registration."""
     import numpy as np
 
-    registered, _, stat, f, neuropil, _, _, spikes, iscell, *_ = outputs
+    return np.load(Path(task["folder"]) / "reg_outputs.npy", allow_pickle=True).item()
+
+
+def registered(task) -> None:
+    """Write the mean image and shifts while the rest goes on."""
+    save(motion(told_of_registration(task), task), task["registered"])
+    say(registered=task["registered"])
+
+
+def save(kept, place) -> None:
+    import numpy as np
+
+    kept = {k: np.asarray(v) for k, v in kept.items()}
+    kept = {k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in kept.items()}
+    np.savez(place, **kept)
+
+
+def motion(registered, task) -> dict:
+    """Mean image, shifts of frames, and the largest shift of a part of each, as plain arrays."""
+    import numpy as np
+
     kept = {
         "mean": registered.get("meanImg", np.zeros((task["height"], task["width"]))),
         "shift_y": registered.get("yoff", np.zeros(0)),
         "shift_x": registered.get("xoff", np.zeros(0)),
-        "correlation": correlation(task),
-        "yrange": registered["yrange"],
-        "xrange": registered["xrange"],
     }
     for axis in "yx":
         local = registered.get(f"{axis}off1")
         if local is not None:
             kept[f"local_{axis}"] = np.abs(np.asarray(local)).max(axis=-1)
+    return kept
+
+
+def plain(outputs, task) -> dict:
+    """Results of suite2p as plain arrays; regions' pixels one after the other, with a count."""
+    import numpy as np
+
+    registered, _, stat, f, neuropil, _, _, spikes, iscell, *_ = outputs
+    kept = motion(registered, task) | {
+        "correlation": correlation(task),
+        "yrange": registered["yrange"],
+        "xrange": registered["xrange"],
+    }
     if stat is None or not len(stat) or f is None:
         return kept | {"count": np.zeros(0, int)}
     kept["count"] = np.array([len(each["ypix"]) for each in stat])
@@ -159,7 +212,6 @@ def plain(outputs, task) -> dict:
 
 
 def run(task) -> None:
-    import numpy as np
     from suite2p.run_s2p import run_plane
 
     for name in ("suite2p", ""):
@@ -168,18 +220,15 @@ def run(task) -> None:
     teller = logging.getLogger("suite2p")
     teller.setLevel(logging.INFO)
     teller.propagate = False
-    teller.addHandler(Stages())
+    teller.addHandler(Stages(task))
     try:
         outputs = run_plane(database_of(task), settings_of(task))
     except ValueError as error:
         if "no ROIs were found" not in str(error):
             raise
-        told = np.load(Path(task["folder"]) / "reg_outputs.npy", allow_pickle=True).item()
-        outputs = (told, None, None, *[None] * 6)
+        outputs = (told_of_registration(task), None, None, *[None] * 6)
     say(share=0.92, stage="writing")
-    kept = {k: np.asarray(v) for k, v in plain(outputs, task).items()}
-    kept = {k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in kept.items()}
-    np.savez(task["out"], **kept)
+    save(plain(outputs, task), task["out"])
 
 
 def version() -> str:
@@ -192,7 +241,7 @@ def main() -> None:
     task = json.loads(Path(sys.argv[1]).read_text())
     os.environ["HOME"] = task["folder"]  # suite2p keeps and looks for a user's choices there
     say(share=0.0, stage="loading suite2p")
-    heal_torchvision()
+    spare()
     run(task)
     say(done=version())
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SCRIPT = Path(__file__).with_name("suite2p_child.py")
 RESULT = "result.npz"
+REGISTERED = "registered.npz"
 BLOCKS = (128, 96, 64, 48, 32)  # px, sides of a part that is registered by itself
 
 
@@ -23,6 +24,16 @@ def source_of(settings: Any, path: Path) -> reading.Source:
     return reading.Source(path, settings.dataset, order[settings.order])
 
 
+def planes_of(settings: Any, header: reading.Header) -> int:
+    """Planes that share the file's frame rate: as the form says, or else the file."""
+    return settings.planes if settings.planes > 1 else header.planes
+
+
+def rate_of(settings: Any, header: reading.Header) -> float:
+    """Frames a second of this plane; 0 where nothing says it."""
+    return float(settings.rate or (header.rate or 0.0) / planes_of(settings, header))
+
+
 def process(job: Job) -> None:
     """Run a job, or what an attempt that was killed has left of it."""
     from lanternfish.analyses.calcium import regions as found
@@ -30,7 +41,7 @@ def process(job: Job) -> None:
 
     source = source_of(job.settings, job.inputs["movie"])
     header = reading.look(source)
-    rate = float(job.settings.rate or header.rate or 0)
+    rate = rate_of(job.settings, header)
     version, kept = job.checkpoint / "suite2p.json", job.checkpoint / RESULT
     if not version.is_file():
         _suite2p(job, source, rate, version)
@@ -42,7 +53,14 @@ def process(job: Job) -> None:
 
 
 def _suite2p(job: Job, source: reading.Source, rate: float, version: Path) -> None:
-    """Convert and run; the movie's copy is deleted, whatever happens."""
+    """Convert and run; the movie's copy is deleted, whatever happens.
+
+    Motion and the mean image are written once registration has ended: they stay where a job is
+    cancelled after that.
+    """
+    from lanternfish.analyses.calcium.regions import read_motion
+    from lanternfish.analyses.calcium.results import write_motion
+
     movie = job.checkpoint / "data.bin"
     said: dict[str, str] = {}
 
@@ -54,6 +72,9 @@ def _suite2p(job: Job, source: reading.Source, rate: float, version: Path) -> No
     def hear(lines: list[dict]) -> bool:
         for told in lines:
             said.update(told)
+            if "registered" in told:
+                found = read_motion(Path(told["registered"]), converted.offset, converted.scale)
+                write_motion(job, found, rate)
             if "stage" in told:
                 job.log(told["stage"])
                 job.progress(0.1 + 0.82 * told["share"], told["stage"])
@@ -64,6 +85,7 @@ def _suite2p(job: Job, source: reading.Source, rate: float, version: Path) -> No
         task = task_of(job.settings, converted.header, rate)
         task |= {"folder": str(job.checkpoint.resolve()), "movie": str(movie.resolve())}
         task["out"] = str((job.checkpoint / RESULT).resolve())
+        task["registered"] = str((job.checkpoint / REGISTERED).resolve())
         attend(job, python_with(job, "suite2p", "calcium"), SCRIPT, task, hear)
     finally:
         movie.unlink(missing_ok=True)

@@ -137,5 +137,10 @@ def _claim(folder: Path, card: dict[str, Any]) -> int:
 
 
 def _sha256(path: Path) -> str:
+    """SHA-256 of a file; of a folder, that of the list of its files and their SHA-256."""
+    if path.is_dir():
+        files = sorted(each for each in path.rglob("*") if each.is_file())
+        lines = [f"{_sha256(each)}  {each.relative_to(path).as_posix()}\n" for each in files]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

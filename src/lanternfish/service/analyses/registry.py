@@ -33,6 +33,7 @@ def entries() -> dict[str, importlib.metadata.EntryPoint]:
 _OURS = {
     "npe": "lanternfish.analyses.npe:analysis",
     "calcium": "lanternfish.analyses.calcium:analysis",
+    "calcium_import": "lanternfish.analyses.calcium.imported:analysis",
     "epi": "lanternfish.analyses.epi:analysis",
     "sweep": "lanternfish.analyses.sweep:analysis",
     "identities": "lanternfish.analyses.identities:analysis",

@@ -81,14 +81,15 @@ class Page {
 
   listen() {
     this.find("image").addEventListener("change", (event) => this.show(event.target.value));
-    this.find("all").addEventListener("change", () => this.filter());
+    for (const name of ["also", "own"]) this.find(name).addEventListener("change", () => this.filter());
     this.find("reset").addEventListener("click", () => this.reset());
     this.find("clear").addEventListener("click", () => this.clear());
     for (const box of this.root.querySelectorAll("[data-filter]")) box.addEventListener("input", () => this.filter());
   }
 
   reset() {
-    for (const box of this.root.querySelectorAll("[data-filter]")) box.value = this.told.filters[box.dataset.filter];
+    for (const box of this.root.querySelectorAll("[data-filter]")) box.value = this.told.filters[box.dataset.filter] ?? "";
+    this.find("own").checked = this.told.own ?? false;
     this.filter();
   }
 
@@ -99,6 +100,7 @@ class Page {
     };
     const [snr, skew, compact] = ["snr", "skew", "compactness"].map(limit);
     return (
+      (!this.find("own").checked || each.is_cell) &&
       (snr === null || (each.snr ?? 0) >= snr) &&
       (skew === null || (each.skew ?? 0) >= skew) &&
       (compact === null || (each.compactness ?? Infinity) <= compact)
@@ -106,7 +108,7 @@ class Page {
   }
 
   filter() {
-    const all = this.find("all").checked;
+    const all = this.find("also").checked;
     let count = 0;
     this.told.regions.forEach((each, k) => {
       const good = this.passes(each);
