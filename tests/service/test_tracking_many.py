@@ -42,9 +42,9 @@ def test_ten_videos_at_once_of_which_one_fails(lab, tmp_path):
 
         def over():
             nonlocal together
-            states = [store.find_job(db, job).state for job in jobs]
-            together = max(together, states.count(State.RUNNING))
-            return all(state in ENDED for state in states)
+            counts = store.counts_of(db, group)  # of one moment
+            together = max(together, counts[State.RUNNING])
+            return sum(counts[state] for state in ENDED) == len(jobs)
 
         until(over, 900)
     rows = [store.find_job(db, job) for job in jobs]
@@ -77,5 +77,6 @@ def _video(path, seed):
 
 
 def _positions(db, sha256):
-    text = db.blobs.open(sha256).read().decode().splitlines()
+    with db.blobs.open(sha256) as file:
+        text = file.read().decode().splitlines()
     return np.array([[float(row["x_px"]), float(row["y_px"])] for row in csv.DictReader(text)])
