@@ -3,22 +3,20 @@
 It builds suite2p's environment, unless LANTERNFISH_FOLDER names a folder where it lies built.
 """
 
-import contextlib
 import csv
 import os
 import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from server_kit import ended, serving, upload, working
+from test_worker_jobs import family
 
 from lanternfish.analyses.calcium.generated import Movie, write
 from lanternfish.service import store as st
 from lanternfish.service.analyses import find_manifest
 from lanternfish.service.worker.replay import replay
-from lanternfish.service.worker.tree import MARK
 
 pytestmark = pytest.mark.slow
 PATIENCE = 1_500.0  # s: suite2p loads for minutes on a loaded machine
@@ -62,16 +60,6 @@ def submitted(client, folder, *seeds):
     answer = client.post("/api/v1/jobs", json=asked, timeout=300)
     assert answer.status_code == 201, answer.text
     return [each["id"] for each in answer.json()]
-
-
-def family(job):
-    """Living processes that a job has started."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.environ().get(MARK) == job and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
 
 
 def files(client, job):

@@ -54,16 +54,7 @@ def test_pose_from_a_dropped_video_to_a_labelled_one(page, drawn, tmp_path):  # 
     (built / "environments").mkdir(parents=True, exist_ok=True)
     (folder / "environments").symlink_to(built / "environments")
     with command_line_server(folder) as (link, _):
-        page.goto(link)
-        base = link.split("/start")[0]
-        wait_for_analyses(page, base)
-        page.goto(f"{base}/analyses/pose_frames/new")
-        page.set_input_files("#files", path)
-        page.wait_for_selector(".picker input:checked")
-        page.fill("#setting-count", str(FRAMES))
-        page.click("text=Check and start")
-        page.wait_for_url("**/jobs/*")
-        ended(page)
+        base = _frames(page, link, path)
         page.screenshot(path=tmp_path / "1_frames.png", full_page=True)
         page.click("text=Label the frames")
         _label(page, truth)
@@ -84,6 +75,21 @@ def test_pose_from_a_dropped_video_to_a_labelled_one(page, drawn, tmp_path):  # 
         page.set_default_timeout(TRAINED)
         ended(page)
         _result(page, base, tmp_path)
+
+
+def _frames(page, link, path):  # noqa: F811
+    """Drop a video and have frames of it proposed; the server's address."""
+    page.goto(link)
+    base = link.split("/start")[0]
+    wait_for_analyses(page, base)
+    page.goto(f"{base}/analyses/pose_frames/new")
+    page.set_input_files("#files", path)
+    page.wait_for_selector(".picker input:checked")
+    page.fill("#setting-count", str(FRAMES))
+    page.click("text=Check and start")
+    page.wait_for_url("**/jobs/*")
+    ended(page)
+    return base
 
 
 def _result(page, base, tmp_path):  # noqa: F811
@@ -114,16 +120,7 @@ def test_labels_by_keys_with_undo_zoom_and_files(page, drawn, tmp_path):  # noqa
     folder = tmp_path / "server"
     folder.mkdir()
     with command_line_server(folder) as (link, _):
-        page.goto(link)
-        base = link.split("/start")[0]
-        wait_for_analyses(page, base)
-        page.goto(f"{base}/analyses/pose_frames/new")
-        page.set_input_files("#files", path)
-        page.wait_for_selector(".picker input:checked")
-        page.fill("#setting-count", str(FRAMES))
-        page.click("text=Check and start")
-        page.wait_for_url("**/jobs/*")
-        ended(page)
+        _frames(page, link, path)
         page.click("text=Label the frames")
         _label(page, truth)
         whole = _kept(page)

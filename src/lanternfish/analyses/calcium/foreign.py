@@ -153,11 +153,10 @@ def _plane(get: Callable[..., Any], name: str) -> Plane:
     size = _size(told, pixels, name)
     own = [~_of(e, "overlap", p).astype(bool) for e, p in zip(listed, pixels, strict=True)]
     weights = [_of(e, "lam", p).astype(np.float32) for e, p in zip(listed, pixels, strict=True)]
-    image, related = _image(told, size), MAP
     regions = Regions(
         pixels, weights, own, raw, around, spikes, _rate(told), size,
         _measures(listed, pixels, raw - SHARE * around), _classified(get("iscell.npy"), count),
-        _motion(told, size, frames), image, related,
+        _motion(told, size, frames), _image(told, size), MAP,
     )  # fmt: skip
     version = told.get("suite2p_version") or told.get("version")
     return Plane(regions, f"{OLD} {version}" if isinstance(version, str) else OLD)

@@ -16,7 +16,6 @@ import pickletools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -331,9 +330,3 @@ def read_objects(file: IO[bytes], name: str) -> Any:
     """The only object of an open `.npy` file of none, as `np.save` writes a dictionary."""
     found = read_array(file, name)
     return plain(found[()]) if found.shape == () else found
-
-
-def open_array(path: Path) -> np.ndarray:
-    """The array of a file; numbers are mapped, not read."""
-    with open(path, "rb") as file:
-        return read_array(file, path.name)
