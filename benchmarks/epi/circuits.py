@@ -33,7 +33,7 @@ PROBLEMS = {
     "colliculus": ("superior_colliculus", {}, "switching"),
     "hub": ("stg_subcircuit", {}, None),
     "hub_published": ("stg_subcircuit", {"integrator": "published"}, None),
-    "syncing": ("stg_subcircuit", {"statistics": "network"}, None),
+    "syncing": ("stg_subcircuit", {"statistics": "network"}, "syncing"),
 }
 
 

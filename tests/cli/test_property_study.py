@@ -26,7 +26,8 @@ check_samples = 300
 [method]
 samples = 16_000
 push = {layers = 3, width = 24, bins = 8}
-loop = {batch = 128, rate = 4e-3, tighten = 2_000, polish = 600}
+population = 1024
+loop = {batch = 128, rate = 4e-3, tighten = 2_000, polish = 600, fit = 300}
 """
 
 

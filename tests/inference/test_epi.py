@@ -13,9 +13,9 @@ from lanternfish.core import Folder
 from lanternfish.inference.epi import Loop
 from lanternfish.inference.epi import posterior as epi_posterior
 
-QUICK = Loop(batch=128, rate=4e-3, tighten=2_000, polish=600)
+QUICK = Loop(batch=128, rate=4e-3, tighten=2_000, polish=600, fit=300)
 SMALL = lf.flows.Push(layers=3, width=24, bins=8)
-METHOD = lf.EPI(loop=QUICK, push=SMALL, samples=16_000)
+METHOD = lf.EPI(loop=QUICK, push=SMALL, samples=16_000, population=1_024)
 
 
 def bent(theta, key):

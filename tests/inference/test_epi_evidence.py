@@ -8,7 +8,7 @@ import pytest
 from exponential_family import grid, largest_entropy
 
 import lanternfish as lf
-from lanternfish.inference.epi.certificate import Weighted, certify
+from lanternfish.inference.epi.certificate import Weighted, certify, or_by_population
 from lanternfish.inference.epi.convergence import Tolerance, converged
 from lanternfish.inference.epi.dual import natural, spread, tilted
 
@@ -74,6 +74,18 @@ def test_no_certificate_where_nothing_is_near():
     found = certified(theta, np.zeros(N), (theta[:, None] - 5) / 0.1, 0.0)
     assert found.largest is None
     assert "not known" in found.sentence
+    told = or_by_population(found, 2.0, 0.1)
+    assert (told.low, told.high) == pytest.approx((1.7, 2.3))
+    assert told.divergence == pytest.approx(2.0)
+    assert "By the annealed population" in told.sentence
+
+
+def test_a_certificate_by_draws_stands():
+    """What the population found is asked only where draws do not tell."""
+    theta = np.random.default_rng(0).normal(0, 1.0, N)
+    found = certified(theta, -0.5 * theta**2 - 0.5 * np.log(2 * np.pi), theta[:, None], 1.4)
+    assert found.largest is not None
+    assert or_by_population(found, 9.0, 0.1) is found
 
 
 def finding(mean, sd, n=20_000):

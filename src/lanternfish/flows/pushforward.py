@@ -28,6 +28,7 @@ from lanternfish.flows.networks import Linear
 
 _BOUND = 5.0  # splines act on [-bound, bound] and are the identity outside
 _MOST = 3.0  # of a log scale
+_FEW = 4  # dimensions up to which the smallest density will do
 _MANY = 32  # dimensions above which splines and linear maps would cost more than they bring
 
 
@@ -54,7 +55,9 @@ class Push:
 
 def push_for(dim: int) -> Push:
     """The default for a density of this dimension."""
-    return Push() if dim <= _MANY else Push(layers=6, width=64, bins=0)
+    if dim > _MANY:
+        return Push(layers=6, width=64, bins=0)
+    return Push() if dim <= _FEW else Push(layers=8, width=64)
 
 
 class _Layer(eqx.Module):

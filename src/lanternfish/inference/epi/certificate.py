@@ -14,12 +14,14 @@ Noisy statistics make Z too large, E exp(eta . T) > exp(eta . E T): by half as m
 with twice the trials. D from both halves of the trials, less what it is higher from one half alone,
 is free of that order; the difference widens the interval downwards.
 
+Where draws are worth too little, the estimate is that of the annealed population (``population``).
+
 What q lacks is its divergence from the optimum: where it has the property, KL(q || p*) = H* - H(q).
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -106,6 +108,23 @@ def certify(
     return Certificate(
         entropy, entropy_error, largest, low, high, max(divergence, 0.0), effective,
         best.reshape(2, -1).tolist(), _sentence(entropy, entropy_error, low, high, divergence),
+    )  # fmt: skip
+
+
+def or_by_population(found: Certificate, largest: float, error: float) -> Certificate:
+    """The certificate; where draws do not allow one, with what the annealed population found.
+
+    Args:
+        largest, error: estimate of H* and its standard error, in nats.
+    """
+    if found.largest is not None:
+        return found
+    low, high = largest - _Z * error, largest + _Z * error
+    divergence = largest - found.entropy
+    sentence = _sentence(found.entropy, found.entropy_error, low, high, divergence)
+    return replace(
+        found, largest=largest, low=low, high=high, divergence=max(divergence, 0.0),
+        sentence=f"{sentence} (By the annealed population, for draws do not tell.)",
     )  # fmt: skip
 
 

@@ -5,8 +5,9 @@ maximum entropy:
 
     maximise  H(q)    subject to    E_q[T(theta)] = [0 ; 1],
 
-with T the whitened statistics and their squares (``problem``). A study is a pilot from the
-prior, a compiled loop over all members (``training``) and a judgement on fresh simulations:
+with T the whitened statistics and their squares (``problem``). A study is a pilot from the prior, a
+population that is annealed to the property (``population``), densities fitted to it (``start``), a
+compiled loop over all of them (``training``) and a judgement on fresh simulations:
 whether q has the property (``convergence``) and how much entropy there is to have beyond that
 of q (``certificate``). What is not proven is trained further, twice at most; then the best
 distribution is returned, marked as not converged.
@@ -30,15 +31,19 @@ import numpy as np
 from lanternfish import flows
 from lanternfish.core import EmergentProperty, JaxSimulator, PropertyRange, Simulations
 from lanternfish.core.seeds import stream
+from lanternfish.inference import checkpoints
 from lanternfish.inference.epi import training
+from lanternfish.inference.epi.certificate import or_by_population
 from lanternfish.inference.epi.convergence import Tolerance
 from lanternfish.inference.epi.judge import Judged, judge, over_range
 from lanternfish.inference.epi.memory import Recorder
 from lanternfish.inference.epi.pilot import Pilot, fly
+from lanternfish.inference.epi.population import Annealed, anneal, recalled
 from lanternfish.inference.epi.posterior import EPIPosterior
 from lanternfish.inference.epi.problem import Problem
 from lanternfish.inference.epi.runaway import check_held
 from lanternfish.inference.epi.span import Span
+from lanternfish.inference.epi.start import fitted
 from lanternfish.inference.epi.training import Fixed, Loop, State
 from lanternfish.inference.progress import Progress, Stage
 from lanternfish.inference.rounds import Fitted, Study
@@ -49,6 +54,7 @@ _STAGE = Stage("train", 1, 1)
 _LEAST_SAMPLES = 4_000
 _JUDGED = 2**40
 _LONGER = 3  # times the steps for a range of properties
+_MANY = 32  # dimensions beyond which no population is annealed
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,8 @@ class EPI:
             ``"auto"``: the first where the simulator has one.
         samples: fresh parameter sets that judge the result.
         tolerance: how near the property is near enough.
+        population: how many are annealed to the property before the loop, a multiple of 8; 0: the
+            loop starts from the prior; by the cost of a simulation where left out.
         loop: settings of the training loop.
         push: what the density is made of; by its dimension where left out.
 
@@ -78,6 +86,7 @@ class EPI:
     gradient: str = "auto"
     samples: int = 20_000
     tolerance: Tolerance = field(default_factory=Tolerance)
+    population: int | None = None
     loop: Loop = field(default_factory=Loop)
     push: flows.Push | None = None
 
@@ -88,6 +97,10 @@ class EPI:
         for name, least in (("members", 1), ("trials", 1), ("samples", 100)):
             if getattr(self, name) < least:
                 raise ValueError(f"Expected {name} of at least {least}; got {getattr(self, name)}.")
+        if self.population is not None and (self.population < 0 or self.population % 8):
+            raise ValueError(
+                f"Expected a population that is a multiple of 8, or 0; got {self.population}."
+            )
         for name, known in (("base", _BASES), ("gradient", _GRADIENTS)):
             if getattr(self, name) not in known:
                 raise ValueError(
@@ -126,12 +139,19 @@ class EPI:
         history = {
             "curves": curves,
             "member": best.member,
-            "gradient": "path" if pilot.path else "score",
+            "gradient": "path" if pilot.path and search.recorder is None else "score",
             "noisy": pilot.noisy,
             "simulated": len(simulations) + search.compiled_simulations(state),
             "notes": list(pilot.notes),
         }
-        checks = {"convergence": best.convergence, "entropy": best.certificate.as_plain()}
+        if search.annealed is not None:
+            history["annealed"] = search.annealed.as_plain()
+        certificate = best.certificate
+        if search.annealed is not None and pilot.weighed:
+            certificate = or_by_population(
+                certificate, search.annealed.entropy, search.annealed.error
+            )
+        checks = {"convergence": best.convergence, "entropy": certificate.as_plain()}
         return Fitted(posterior, simulations, history, checks)
 
     def posterior(self, study: Study, push, density: flows.Pushforward) -> EPIPosterior:
@@ -165,14 +185,39 @@ class _Search:
         self.loop = replace(
             method.loop, tighten=longer * method.loop.tighten, polish=longer * method.loop.polish
         )
-        self.fixed = Fixed(problem, built[0], span, self.loop, pilot.path, pilot.noisy)
+        self.fixed = Fixed(problem, built[0], span, self.loop, pilot.path, not pilot.weighed)
         states = [training.first_state(flow, self.loop, pilot.spread, span) for flow in built]
+        self.annealed = self._anneal()
+        if self.annealed is not None:
+            near = [fitted(flow, self.annealed.z, seed, self.loop.fit)
+                    for flow, seed in zip(built, seeds, strict=True)]  # fmt: skip
+            eta, found = jnp.asarray(self.annealed.eta), self.annealed.spread
+            states = [training.begun(s, q, eta, found) for s, q in zip(states, near, strict=True)]
         self.state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
         self.keys = jnp.stack([jr.key(seed % 2**32) for seed in seeds])
         self.recorder = None
-        if problem.simulation is None:
+        if problem.simulation is None or pilot.costly:
             first = len(pilot.simulations)
             self.recorder = Recorder(study, problem, self.loop.round, first)
+
+    def _anneal(self) -> Annealed | None:
+        """A population at the property, where there is a way to it."""
+        problem, dim = self.problem, len(self.study.model.prior)
+        size = self.method.population
+        if problem.simulation is None or self.fixed.span.dim or dim > _MANY or size == 0:
+            return None
+        place = None if self.study.folder is None else self.study.folder / "training" / "population"
+        if place is not None and checkpoints.kept(place):
+            return recalled(place, problem)
+        seed = stream(self.study.seed, "population")
+        found = anneal(problem, seed, self.pilot, self._tell_level, size)
+        if found is not None and place is not None:
+            found.keep(place)
+        return found
+
+    def _tell_level(self, level: dict) -> None:
+        text = f"entropy {level['entropy']:.2f}, {level['length']:.2f} from the property"
+        self.study.tell(Progress(_STAGE, 0.0, None, text))
 
     def run(self) -> tuple[Judged, State, list[dict]]:
         state, curves = self.state, []
@@ -198,10 +243,11 @@ class _Search:
 
     def compiled_simulations(self, state: State) -> int:
         """How many were simulated inside the compiled loop, of which none are kept."""
+        before = 0 if self.annealed is None else self.annealed.simulations
         if self.recorder is not None:
-            return 0
+            return before
         each = training.draws_a_step(self.loop) * self.problem.trials
-        return int(np.sum(state.step)) * each
+        return before + int(np.sum(state.step)) * each
 
     def density(self, state: State, best: Judged) -> flows.Pushforward:
         return self.fixed.density(state.average[best.member])
@@ -229,7 +275,7 @@ class _Search:
                 Problem(self.study.model, asked, self.method.trials, self.method.base),
                 whole.steered(where) if span.dim else whole,
                 np.asarray(jnp.tensordot(span.weights(where), state.eta[member], 1)),
-                member=member, first=first + at * each, noisy=self.fixed.noisy,
+                member=member, first=first + at * each, noisy=self.pilot.noisy,
             )  # fmt: skip
             yield tuple(asked[name].mean for name in getattr(target, "ranges", ())), found
 

@@ -18,7 +18,7 @@ from lanternfish.core import Simulations
 from lanternfish.core.columns import spans
 from lanternfish.core.seeds import stream
 from lanternfish.inference.epi.dual import Spread, spread
-from lanternfish.inference.epi.problem import Problem
+from lanternfish.inference.epi.problem import Problem, work
 from lanternfish.inference.rounds import Study
 from lanternfish.simulation import simulate
 
@@ -26,7 +26,9 @@ SIZE = 2_000
 _FEWEST = 50  # valid simulations
 _POINTS = 64  # where gradients and noise are looked at
 _APART = 2**39  # number of the first simulation that looks for noise
+_COSTLY = 10_000  # numbers in one simulation; what is dearer is remembered (``memory``)
 _NOISE = 1e-3  # of the property's standard deviation; less is rounding
+_LITTLE = 0.05  # of it; less changes weights by less than the tolerance
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,19 @@ class Pilot:
     simulations: Simulations
     spread: Spread
     path: bool
-    noisy: bool
+    noise: float
+    costly: bool
     notes: tuple[str, ...]
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the same parameters give other statistics again."""
+        return self.noise > _NOISE
+
+    @property
+    def weighed(self) -> bool:
+        """Whether noise is so little that E exp(eta . T) is as good as exp(eta . E T)."""
+        return self.noise < _LITTLE
 
 
 def fly(study: Study, problem: Problem, gradient: str) -> Pilot:
@@ -89,19 +102,28 @@ def fly(study: Study, problem: Problem, gradient: str) -> Pilot:
             "function is used for all statistics."
         )
     start = spread(found.u, found.square, jnp.asarray(found.valid, jnp.float32))
-    return Pilot(sims, start, path and not without, _noisy(study, problem), tuple(notes))
+    return Pilot(
+        sims,
+        start,
+        path and not without,
+        _noise(study, problem),
+        work(problem) * problem.trials > _COSTLY,
+        tuple(notes),
+    )
 
 
-def _noisy(study: Study, problem: Problem) -> bool:
-    """Whether the same parameters give other statistics with another seed."""
+def _noise(study: Study, problem: Problem) -> float:
+    """The largest noise of a statistic, root mean square in units of the property's spread."""
     theta = study.model.prior.sample(_POINTS, seed=stream(study.seed, "noise")).array
     sims = simulate(
         study.model, theta=np.repeat(theta, 2, axis=0), seed=study.seed, first=_APART,
         executor=study.executor, progress=False,
     )  # fmt: skip
     x = sims.x.array[:, list(problem.places)].reshape(_POINTS, 2, -1)
-    apart = np.abs(x[:, 0] - x[:, 1])[np.isfinite(x).all(axis=(1, 2))]
-    return bool(np.any(apart > _NOISE * np.asarray(problem.sd)))
+    apart = (x[:, 0] - x[:, 1])[np.isfinite(x).all(axis=(1, 2))] / np.asarray(problem.sd)
+    if not len(apart):
+        return 0.0
+    return float(np.sqrt((apart**2).mean(axis=0) / 2 / problem.trials).max())
 
 
 def _check_valid(sims: Simulations) -> None:

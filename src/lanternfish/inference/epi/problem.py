@@ -25,6 +25,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array
 
 from lanternfish.core import EmergentProperty, JaxSimulator, Model, Prior
@@ -103,6 +104,35 @@ class Problem(eqx.Module):
         chunk = jax.checkpoint(lambda args: one(*args))  # pyright: ignore
         size = max(1, _ROWS // self.trials)
         return jax.lax.map(chunk, (theta, words), batch_size=size)
+
+
+def work(problem: Problem) -> float:
+    """Numbers that one simulation computes, loops counted by their length; 0 where it is not JAX.
+
+    A loop of unknown length counts once.
+    """
+    if problem.simulation is None:
+        return 0.0
+    theta = jax.ShapeDtypeStruct((len(problem.prior),), jnp.float32)
+    words = jax.eval_shape(lambda: jr.key_data(jr.key(0)))
+    return _numbers(jax.make_jaxpr(problem.simulation)(theta, words).jaxpr)
+
+
+def _numbers(jaxpr) -> float:
+    total = 0.0
+    for equation in jaxpr.eqns:
+        inner = [v for v in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_program)
+                 if _is_program(v)]  # fmt: skip
+        times = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
+        if inner:
+            total += times * sum(_numbers(getattr(part, "jaxpr", part)) for part in inner)
+        else:
+            total += sum(float(np.prod(out.aval.shape)) for out in equation.outvars)
+    return total
+
+
+def _is_program(value) -> bool:
+    return hasattr(value, "eqns") or hasattr(value, "jaxpr")
 
 
 def natural_log(features: Features, eta: Array) -> Array:

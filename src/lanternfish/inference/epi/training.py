@@ -49,6 +49,7 @@ _PACE = (0.4, 0.7, 0.1)  # effective share at which eta stands, at which it runs
 _AT_REST = 0.2  # length of the residual, sqrt(nats), at which tightening ends
 _LAST = 0.75  # share of polishing after which weights alone decide: they balance modes
 _FADED = 0.25  # share of polishing over which weights fade where statistics are noisy
+_LEAST = {"batch": 8, "tighten": EPOCH, "polish": EPOCH, "fit": 20, "round": 64}
 _AVERAGE = 0.01  # weight of the newest weights in their average
 
 
@@ -61,7 +62,9 @@ class Loop:
         rate: learning rate of q.
         tighten: steps after which the first phase ends at the latest.
         polish: steps of the second phase.
-        round: parameter sets simulated for each hundred steps, where the simulator is not in JAX.
+        fit: steps that fit a density to the population, where there is one.
+        round: parameter sets simulated for each hundred steps, where the simulator is not in JAX,
+            or costly.
         clip: largest norm of a gradient.
     """
 
@@ -69,11 +72,12 @@ class Loop:
     rate: float = 2e-3
     tighten: int = 6_000
     polish: int = 4_000
+    fit: int = 1_500
     round: int = 512
     clip: float = 10.0
 
     def __post_init__(self) -> None:
-        for name, least in (("batch", 8), ("tighten", EPOCH), ("polish", EPOCH), ("round", 64)):
+        for name, least in _LEAST.items():
             if getattr(self, name) < least:
                 raise ValueError(f"Expected {name} of at least {least}; got {getattr(self, name)}.")
         for name in ("rate", "clip"):
@@ -131,6 +135,16 @@ def first_state(flow: flows.Pushforward, loop: Loop, start: Spread, span: Span) 
     return State(
         params, params, moments, eta, each, none + 1, none, none, none + 1e3, whole, whole - 1,
         zero + loop.rate, whole,
+    )  # fmt: skip
+
+
+def begun(state: State, flow: flows.Pushforward, eta: Array, found: Spread) -> State:
+    """The same state at the start of the second phase, from a density that is nearly there."""
+    params = ravel_pytree(eqx.filter(flow, eqx.is_inexact_array))[0]
+    one = jax.tree.map(lambda part: jnp.asarray(part, jnp.float32)[None], found)
+    return state._replace(
+        params=params, average=params, eta=jnp.asarray(eta, jnp.float32)[None], spread=one,
+        polish=state.step + 0,
     )  # fmt: skip
 
 
