@@ -278,17 +278,17 @@ def test_members_of_a_run_are_told_of(kept):
     assert run.history["disagreement"] is None
     assert "EPI(members=3)" in run.check(simulations=0).left_out["ensemble"]
     assert disagreement([run.posterior, run.posterior], n=200) == pytest.approx(0, abs=1e-9)
-    for nats, proven in ((0.01, True), (0.6, True), (0.01, False)):
+    for apart, proven in ((0.01, True), (0.6, True), (0.01, False)):
         members = [member, {**member, "member": 1, "proven": proven}]
-        more = replace(run, history={**run.history, "members": members, "disagreement": nats})
+        more = replace(run, history={**run.history, "members": members, "disagreement": apart})
         found = more.check(simulations=0)
         if not proven:
             assert (
                 "1 of 2 members has the property, and it takes two" in (found.left_out["ensemble"])
             )
             continue
-        assert found["ensemble"].passed == (nats < 0.25)
-        told = f"The 2 members that have the property disagree by {nats:.3f} nats"
+        assert found["ensemble"].passed == (apart < 0.25)
+        told = f"The 2 members that have the property disagree by {apart:.3f} nats"
         assert told in found["ensemble"].verdict
 
 

@@ -2,8 +2,8 @@
 
 from types import SimpleNamespace
 
-import jax.numpy as jnp
 import cv2
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from overlaps import problems, texts_of

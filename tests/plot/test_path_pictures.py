@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 
 import cv2
@@ -105,7 +106,7 @@ def test_film_of_a_walk_as_another_program_reads_it(walked, tmp_path, kind, read
     assert len(frames) == len(walk) + (8 if kind == "mp4" else 0)
     height, width = frames[0].shape[:2]
     assert (width, height) == (360, 154 if kind == "mp4" else 155)  # 7.2 by 3.1 inches; even
-    moved = [np.mean(np.abs(a - b) > 60) for a, b in zip(frames, frames[1:], strict=False)]
+    moved = [np.mean(np.abs(a - b) > 60) for a, b in pairwise(frames)]
     assert min(moved[: len(walk) - 1]) > 0.002
     assert max(moved[len(walk) - 1 :], default=0) < 0.002  # the end is held
     assert [p.name for p in tmp_path.iterdir()] == [f"path.{kind}"]
