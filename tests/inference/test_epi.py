@@ -1,15 +1,20 @@
 """Emergent property inference, from end to end, against optima by quadrature; bad input."""
 
 import importlib.metadata
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from exponential_family import grid, largest_entropy
+from scipy.integrate import trapezoid
+from scipy.special import entr
+from scipy.stats import norm
 
 import lanternfish as lf
 from lanternfish.core import Folder
+from lanternfish.inference.agreement import disagreement, nats
 from lanternfish.inference.epi import Loop
 from lanternfish.inference.epi import posterior as epi_posterior
 
@@ -262,6 +267,53 @@ def test_targets_of_another_method(target, method, words):
 def test_an_unknown_statistic():
     with pytest.raises(ValueError, match=r"^Expected statistics of the model \(x, y\); got z"):
         lf.infer(MODEL, lf.EmergentProperty(z=(0, 1)), METHOD, progress=False)
+
+
+def test_members_of_a_run_are_told_of(kept):
+    """One member has none to compare with; of several, what was found decides."""
+    run = kept[0]
+    member = run.history["members"][0]
+    assert member["proven"]
+    assert member["entropy"] == pytest.approx(run.posterior.entropy)
+    assert run.history["disagreement"] is None
+    assert "EPI(members=3)" in run.check(simulations=0).left_out["ensemble"]
+    assert disagreement([run.posterior, run.posterior], n=200) == pytest.approx(0, abs=1e-9)
+    for apart, proven in ((0.01, True), (0.6, True), (0.01, False)):
+        members = [member, {**member, "member": 1, "proven": proven}]
+        more = replace(run, history={**run.history, "members": members, "disagreement": apart})
+        found = more.check(simulations=0)
+        if not proven:
+            assert (
+                "1 of 2 members has the property, and it takes two" in (found.left_out["ensemble"])
+            )
+            continue
+        assert found["ensemble"].passed == (apart < 0.25)
+        told = f"The 2 members that have the property disagree by {apart:.3f} nats"
+        assert told in found["ensemble"].verdict
+
+
+@pytest.mark.slow
+def test_members_that_were_trained_apart_are_compared():
+    """The optimum is unique, and both find it."""
+    run = lf.infer(MODEL, PROPERTY, replace(METHOD, members=2), seed=0, progress=False)
+    assert [m["member"] for m in run.history["members"]] == [0, 1]
+    assert all(m["proven"] for m in run.history["members"])
+    assert abs(np.subtract(*(m["entropy"] for m in run.history["members"]))) < 0.1
+    assert 0 <= run.history["disagreement"] < 0.1
+    assert run.check(simulations=0)["ensemble"].passed
+
+
+def test_disagreement_of_normals_against_quadrature():
+    """I(draw; member) of N(0, 1) and N(m, 1), by quadrature: 0 at m = 0, log 2 far away."""
+    x = np.linspace(-12, 24, 40_001)
+    for m in (0.0, 1.0, 12.0):
+        p, q = norm.pdf(x), norm.pdf(x, m)
+        mixed = 0.5 * (p + q)
+        exact = trapezoid(entr(mixed) - 0.5 * (entr(p) + entr(q)), x)
+        draws = np.random.default_rng(0).normal(size=40_000) + m * (np.arange(40_000) % 2)
+        logs = np.stack([norm.logpdf(draws), norm.logpdf(draws, m)], axis=1)
+        assert nats(logs) == pytest.approx(exact, abs=0.01)
+    assert exact == pytest.approx(np.log(2), abs=1e-6)
 
 
 @pytest.mark.parametrize(

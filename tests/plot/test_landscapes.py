@@ -2,10 +2,10 @@
 
 from types import SimpleNamespace
 
+import cv2
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from matplotlib.animation import FFMpegWriter
 from overlaps import problems, texts_of
 from PIL import Image
 
@@ -222,16 +222,12 @@ def test_animation_in_memory():
     assert Folder("memory://films").read("a.gif").startswith(b"GIF8")
 
 
-@pytest.mark.skipif(not FFMpegWriter.isAvailable(), reason="no ffmpeg")
+@pytest.mark.filterwarnings("ignore:os.fork.. was called:RuntimeWarning")  # to start ffmpeg
 def test_animation_as_a_video(tmp_path):
     plot.animate(frames(2), tmp_path / "film.mp4", dpi=41)
     assert b"ftyp" in (tmp_path / "film.mp4").read_bytes()[:16]
-
-
-@pytest.mark.skipif(FFMpegWriter.isAvailable(), reason="ffmpeg is there")
-def test_a_video_without_ffmpeg_is_said(tmp_path):
-    with pytest.raises(RuntimeError, match=r"^Expected ffmpeg.+; got a machine without it: .+\.$"):
-        plot.animate(frames(1), tmp_path / "film.mp4")
+    film = cv2.VideoCapture(str(tmp_path / "film.mp4"))
+    assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 4 + 2 * 4  # the last stays for two seconds
 
 
 AB = Table(np.random.default_rng(0).random((5, 2)), ("a", "b"))

@@ -1,15 +1,19 @@
 """Pictures of paths, compensation, conditionals, active subspaces and modes: drawn, no overlaps."""
 
+import sys
+from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from overlaps import problems
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from conftest import posterior_of
-from lanternfish import plot
-from lanternfish.core import Column, Table, Traces
+from lanternfish import landscape, plot
+from lanternfish.core import BatchSimulator, Column, Model, Prior, Table, Traces, Uniform
 from lanternfish.core.weighted import share
 
 M = 7
@@ -54,6 +58,82 @@ def test_film_of_a_path(parts, tmp_path):
     silent = SimpleNamespace(**{**vars(walk), "traces": None})
     with pytest.raises(ValueError, match="Expected a walk with traces"):
         plot.animate_path(silent, tmp_path / "path.gif", prior=prior)
+
+
+def swinging(theta, seeds):
+    """The period and, as traces, two channels of an oscillation that has it."""
+    return np.where(theta[:, :1] > 0.9, np.nan, theta[:, :1])
+
+
+def traces_of(theta, seeds):
+    time = np.linspace(0, 5, 200)
+    phase = 2 * np.pi * time / theta[:, :1]
+    return Traces(time, np.stack([np.sin(phase), np.cos(phase)], axis=1), ("A", "B"))
+
+
+@pytest.fixture(scope="module")
+def walked():
+    """A walk of a model with traces along a straight path, whose far end is never valid."""
+    prior = Prior(period=Uniform(0.2, 1, unit="s"), size=Uniform(0, 1))
+    model = Model(prior, BatchSimulator(swinging, ("period",)), traces=traces_of)
+    theta = prior.low + np.linspace(0, 1, 20)[:, None] * (prior.high - prior.low)
+    way = landscape.Path(Table(theta, prior.columns), np.zeros(20), np.linspace(0, 4, 20),
+                         prior.high - prior.low)  # fmt: skip
+    return prior, landscape.walk(model, way, points=6, trials=4, traces=True)
+
+
+def frames_of_gif(file):
+    with Image.open(file) as film:
+        return [np.asarray(frame.convert("RGB"), float) for frame in ImageSequence.Iterator(film)]
+
+
+def frames_of_mp4(file):
+    film = cv2.VideoCapture(str(file))
+    assert film.get(cv2.CAP_PROP_FPS) == pytest.approx(4)
+    found = []
+    while (frame := film.read())[0]:
+        found.append(np.asarray(frame[1], float))
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:os.fork.. was called:RuntimeWarning")  # to start ffmpeg
+@pytest.mark.parametrize(("kind", "read"), [("gif", frames_of_gif), ("mp4", frames_of_mp4)])
+def test_film_of_a_walk_as_another_program_reads_it(walked, tmp_path, kind, read):
+    """A frame for each point; of MP4 the last for two seconds more. Each differs from the next."""
+    prior, walk = walked
+    file = plot.animate_path(walk, tmp_path / f"path.{kind}", prior=prior, dpi=50)
+    frames = read(file)
+    assert len(frames) == len(walk) + (8 if kind == "mp4" else 0)
+    height, width = frames[0].shape[:2]
+    assert (width, height) == (360, 154 if kind == "mp4" else 155)  # 7.2 by 3.1 inches; even
+    moved = [np.mean(np.abs(a - b) > 60) for a, b in pairwise(frames)]
+    assert min(moved[: len(walk) - 1]) > 0.002
+    assert max(moved[len(walk) - 1 :], default=0) < 0.002  # the end is held
+    assert [p.name for p in tmp_path.iterdir()] == [f"path.{kind}"]
+
+
+def test_mp4_without_any_ffmpeg_is_one_sentence(walked, tmp_path, monkeypatch):
+    prior, walk = walked
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(RuntimeError, match=r"^Expected ffmpeg.+pip install imageio-ffmpeg.+\.gif"):
+        plot.animate_path(walk, tmp_path / "path.mp4", prior=prior)
+    assert not list(tmp_path.iterdir())
+
+
+def test_films_of_traces_that_cannot_be_shown(walked, tmp_path):
+    prior, walk = walked
+    values = np.full_like(walk.traces.values, np.nan)
+    lost = replace(walk, traces=replace(walk.traces, values=values))
+    with pytest.raises(ValueError, match=r"^Expected traces with finite values; got none"):
+        plot.animate_path(lost, tmp_path / "a.gif", prior=prior)
+    with pytest.raises(ValueError, match=r"^Expected fps above 0; got 0"):
+        plot.animate_path(walk, tmp_path / "a.gif", prior=prior, fps=0)
+    values[:] = -65.0
+    values[2] = np.nan
+    flat = replace(walk, traces=replace(walk.traces, values=values))
+    file = plot.animate_path(flat, tmp_path / "flat.gif", prior=prior, dpi=30)
+    assert len(frames_of_gif(file)) == len(walk)
 
 
 def test_compensation(parts, seed):

@@ -65,24 +65,44 @@ def support(posterior: Posterior, seed: int) -> Check:
     )
 
 
-def ensemble(posterior: Any, seed: int) -> Check:
-    """Whether the members of an ensemble agree."""
+def ensemble(run: Run, posterior: Any, seed: int) -> Check:
+    """Whether members that were trained apart agree: of an ensemble, or those of EPI."""
     members = getattr(posterior, "members", 1)
-    if members < 2 or not hasattr(posterior, "disagreement"):
-        raise LeftOut("there is one density, not an ensemble; NPE(members=3) trains one")
-    nats = posterior.disagreement(seed=stream(seed, "disagreement"))
+    if members > 1 and hasattr(posterior, "disagreement"):
+        nats, told = posterior.disagreement(seed=stream(seed, "disagreement")), "of the ensemble"
+    else:
+        members, nats = _of_property(run)
+        told = "that have the property"
     return Check(
         "ensemble",
         nats <= NATS,
-        f"The {members} members of the ensemble disagree by {nats:.3f} nats, of at most "
+        f"The {members} members {told} disagree by {nats:.3f} nats, of at most "
         f"{np.log(members):.2f}; {NATS} are let pass.",
-        "What one training finds another does not: more simulations make members agree.",
+        "What one training finds another does not: more simulations make members of an ensemble "
+        "agree, a longer loop those of EPI.",
         {"nats": nats, "members": members, "limit": NATS},
         picture={
             "kind": "bars", "names": ["disagreement"], "values": [nats], "limit": NATS,
             "label": f"nats, of at most {np.log(members):.2f}",
         },
     )  # fmt: skip
+
+
+def _of_property(run: Run) -> tuple[int, float]:
+    """How many members of EPI have the property, and how much they disagree, as they told."""
+    found = list(run.history.get("members", []))
+    if len(found) < 2:
+        more = "EPI(members=3) trains three" if "convergence" in run.checks else None
+        more = more or "NPE(members=3) trains an ensemble of three"
+        raise LeftOut(f"there is one density, with none to compare it with; {more}")
+    proven = sum(bool(member["proven"]) for member in found)
+    nats = run.history.get("disagreement")
+    if proven < 2 or nats is None:
+        raise LeftOut(
+            f"{proven} of {len(found)} members {'has' if proven == 1 else 'have'} the property, "
+            "and it takes two to compare: train longer, or another seed"
+        )
+    return proven, float(nats)
 
 
 def samples(posterior: Any) -> Check:

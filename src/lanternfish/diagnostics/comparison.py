@@ -84,7 +84,7 @@ def compare(
         TypeError: if either is neither posterior nor samples.
     """
     columns = _columns(posterior) or _columns(reference)
-    a = _samples(reference, columns, n, stream(seed, "compare reference"), "reference")
+    a = _samples(reference, columns, n, stream(seed, "compare reference"), "reference samples")
     columns = columns or tuple(Column(f"parameter_{i}") for i in range(a.shape[1]))
     b = _samples(posterior, columns, n, stream(seed, "compare samples"), "samples")
     m = min(len(a), len(b))
@@ -130,7 +130,7 @@ def _samples(given, columns, n: int, seed: int, what: str) -> np.ndarray:
     if array.ndim != 2 or len(array) < 10 * FOLDS:
         raise ValueError(
             f"Expected a posterior, or at least {10 * FOLDS} {what} of shape (m, d); got shape "
-            f"{array.shape}."
+            f"{array.shape}: draw more."
         )
     if not np.isfinite(array).all():
         raise ValueError(f"Expected finite {what}; got NaN or infinity: leave those rows out.")

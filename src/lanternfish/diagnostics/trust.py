@@ -3,7 +3,7 @@
 | check | asks | valid for |
 |---|---|---|
 | support | do draws keep to the prior's bounds? | every posterior |
-| ensemble | do flows trained apart agree? | ensembles |
+| ensemble | do densities trained apart agree? | ensembles; EPI with members |
 | samples | how many independent samples are they worth? | weighted samples |
 | chains | have Markov chains arrived? | likelihood estimation |
 | rounds | did the last round still bring something? | several rounds |
@@ -151,7 +151,7 @@ def _check_model(run: Run, model: Model | None, budget: int) -> None:
 def _accounts(work: _Work) -> None:
     posterior, seed = work.posterior, work.seed
     work.add("support", lambda: accounts.support(posterior, seed))
-    work.add("ensemble", lambda: accounts.ensemble(posterior, seed))
+    work.add("ensemble", lambda: accounts.ensemble(work.run, posterior, seed))
     work.add("samples", lambda: accounts.samples(posterior))
     work.add("chains", lambda: accounts.chains(posterior, seed))
     work.add("rounds", lambda: accounts.rounds(work.run))

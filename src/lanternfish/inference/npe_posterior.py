@@ -23,13 +23,13 @@ import jax.random as jr
 import numpy as np
 import paramax
 from jaxtyping import Array, ArrayLike
-from scipy.special import xlogy
 
 from lanternfish import flows
 from lanternfish.core import Column, Folder, Observation, Posterior, Prior, Table
 from lanternfish.core.posterior_files import read_common, write_common
 from lanternfish.core.prior import key_data
 from lanternfish.core.seeds import mix, stream
+from lanternfish.inference.agreement import nats
 from lanternfish.inference.validity import Validity
 from lanternfish.inference.weights import read_weights, write_weights
 
@@ -74,17 +74,13 @@ class NPEPosterior(Posterior):
     def disagreement(self, n: int = 1_000, seed: int = 0) -> float:
         """How much the members disagree, in nats: 0 where all say the same, at most log(members).
 
-        The mutual information between a sample and the member that drew it,
-
-            E_q [ sum_m r_m log(M r_m) ],    r_m = q_m / sum_k q_k.
+        See ``agreement``.
         """
         if not isinstance(self.flow, flows.Ensemble):
             return 0.0
         theta = jnp.asarray(self.sample(n, seed).array)
-        logs = np.asarray(_log_probs(self.ready, Constant(self.prior), self.x, theta), np.float64)
-        shares = np.exp(logs - logs.max(axis=1, keepdims=True))
-        shares /= shares.sum(axis=1, keepdims=True)
-        return float(np.mean(np.sum(xlogy(shares, shares * self.members), axis=1)))
+        logs = _log_probs(self.ready, Constant(self.prior), self.x, theta)
+        return nats(np.asarray(logs, np.float64))
 
     @cached_property
     def ready(self) -> flows.ConditionalFlow | flows.Ensemble:

@@ -256,7 +256,8 @@ def _check_enough(known: np.ndarray, d: int, statistic: str) -> None:
     if known.sum() < least:
         raise ValueError(
             f"Expected at least {least} simulations in which {statistic} can be measured; got "
-            f"{known.sum()} of {len(known):,}: raise points."
+            f"{known.sum()} of {len(known):,}: raise points, or choose a statistic that the model "
+            "has over this posterior."
         )
 
 

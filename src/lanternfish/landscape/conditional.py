@@ -268,7 +268,7 @@ def conditional(
         if not prior.low[i] <= value <= prior.high[i]:
             raise ValueError(
                 f"Expected {name} between {prior.low[i]:.6g} and {prior.high[i]:.6g}, the prior's "
-                f"bounds; got {value:.6g}."
+                f"bounds; got {value:.6g}: give a value of a sample."
             )
     space = Space.of(posterior, _SAMPLES, stream(seed, "conditional"))
     found = Conditional(posterior, values, space)

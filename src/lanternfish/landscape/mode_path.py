@@ -144,7 +144,7 @@ def _checked(posterior: Posterior, fixed: Mapping[str, float]) -> dict[int, floa
         if not prior.low[i] <= value <= prior.high[i]:
             raise ValueError(
                 f"Expected {prior.names[i]} between {prior.low[i]:.6g} and {prior.high[i]:.6g}, "
-                f"the prior's bounds; got {value:.6g}."
+                f"the prior's bounds; got {value:.6g}: give a value inside them."
             )
     return given
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -45,7 +47,8 @@ def animate(
 
     Args:
         samples: a table for each epoch, all of the same parameters.
-        path: ends in ``.gif``, or in ``.mp4``, for which ffmpeg must be installed.
+        path: ends in ``.gif``, or in ``.mp4``, for which ffmpeg must be installed (a program of
+            that name, or the package imageio-ffmpeg).
         epochs: the number of each, shown in its frame; from 1 where left out.
         entropy: of each epoch, in nats, shape (epochs,); drawn in the corner.
         prior, names, limits: as for ``pair``; "samples" stands for the samples of all epochs.
@@ -60,16 +63,29 @@ def animate(
             not finite.
         RuntimeError: if ffmpeg is needed and not there.
     """
+    path = checked(path, fps, dpi)
+    return write(_Film(samples, epochs, entropy, prior, names, limits), path, fps, dpi)
+
+
+def checked(path: str | os.PathLike, fps: float, dpi: float) -> str:
+    """The path of a film, if it and its frame rate can be had.
+
+    Raises:
+        ValueError: if the ending is another, or a number is not above 0.
+    """
     path = os.fspath(path)
-    kind = path.rpartition(".")[2].lower()
-    if kind not in FORMATS or "." not in os.path.basename(path):
+    if path.rpartition(".")[2].lower() not in FORMATS or "." not in os.path.basename(path):
         raise ValueError(f"Expected a path that ends in .gif or .mp4; got {path!r}.")
     for name, value in (("fps", fps), ("dpi", dpi)):
         if not 0 < value < np.inf:
             raise ValueError(f"Expected {name} above 0; got {value}.")
-    film = _Film(samples, epochs, entropy, prior, names, limits)
+    return path
+
+
+def write(film: Film, path: str, fps: float, dpi: float) -> str:
+    """A film to a local path or fsspec URL, whole or absent."""
     with style.LOCK:
-        data = gif(film, fps, dpi) if kind == "gif" else mp4(film, fps, dpi)
+        data = gif(film, fps, dpi) if path.lower().endswith(".gif") else mp4(film, fps, dpi)
     cut = path.rfind("/") + 1
     Folder(path[:cut] or ".").write(path[cut:], data)
     return path
@@ -112,14 +128,10 @@ def mp4(film: Film, fps: float, dpi: float) -> bytes:
     """A film as MP4, by ffmpeg."""
     from matplotlib.animation import FFMpegWriter
 
-    if not FFMpegWriter.isAvailable():
-        raise RuntimeError(
-            "Expected ffmpeg, which writes .mp4; got a machine without it: install it, or give a "
-            "path that ends in .gif."
-        )
-    writer = FFMpegWriter(fps=fps, extra_args=_EVEN)  # type: ignore[arg-type]
-    with tempfile.TemporaryDirectory() as folder:
+    settings: Any = {"animation.ffmpeg_path": _ffmpeg()}
+    with matplotlib.rc_context(settings), tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "film.mp4"
+        writer = FFMpegWriter(fps=fps, extra_args=_EVEN)  # type: ignore[arg-type]
         with writer.saving(film.figure, str(file), dpi):
             for i in range(len(film)):
                 film.show(i)
@@ -127,6 +139,22 @@ def mp4(film: Film, fps: float, dpi: float) -> bytes:
             for _ in range(round(_HOLD * fps)):
                 writer.grab_frame()
         return file.read_bytes()
+
+
+def _ffmpeg() -> str:
+    """The program: one that is installed, or the one that imageio-ffmpeg ships."""
+    found = shutil.which(matplotlib.rcParams["animation.ffmpeg_path"])
+    if found is not None:
+        return found
+    try:
+        import imageio_ffmpeg
+
+        return imageio_ffmpeg.get_ffmpeg_exe()
+    except (ImportError, RuntimeError):
+        raise RuntimeError(
+            "Expected ffmpeg, which writes .mp4; got a machine without it: install it "
+            "(pip install imageio-ffmpeg), or give a path that ends in .gif."
+        ) from None
 
 
 class _Film:

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lanternfish.core import Folder, Prior, Table, Traces
+from lanternfish.core import Prior, Table, Traces
 from lanternfish.plot import style
-from lanternfish.plot.evolution import FORMATS, gif, mp4
+from lanternfish.plot.evolution import checked, write
 
 _TALL = 0.16  # inches for each parameter
 
@@ -163,7 +163,7 @@ def animate_path(
     Args:
         walk: of ``landscape.walk(..., traces=True)``.
         path: a local path or fsspec URL that ends in ``.gif``, or in ``.mp4``, for which ffmpeg
-            must be installed.
+            must be installed (a program of that name, or the package imageio-ffmpeg).
         prior: whose bounds end the axes of the parameters.
         window: first and last time of the traces to show.
         fps: frames a second; the last stays for two seconds.
@@ -173,20 +173,14 @@ def animate_path(
         The path.
 
     Raises:
-        ValueError: if there are no traces, or the ending is another.
+        ValueError: if there are no traces or none is finite, the ending is another, or a number is
+            not above 0.
+        RuntimeError: if ffmpeg is needed and not there.
     """
-    path = os.fspath(path)
-    kind = path.rpartition(".")[2].lower()
-    if kind not in FORMATS or "." not in os.path.basename(path):
-        raise ValueError(f"Expected a path that ends in .gif or .mp4; got {path!r}.")
+    path = checked(path, fps, dpi)
     if walk.traces is None:
         raise ValueError("Expected a walk with traces; got none: landscape.walk(..., traces=True).")
-    film = _Film(walk, walk.traces, prior, window)
-    with style.LOCK:
-        data = gif(film, fps, dpi) if kind == "gif" else mp4(film, fps, dpi)
-    cut = path.rfind("/") + 1
-    Folder(path[:cut] or ".").write(path[cut:], data)
-    return path
+    return write(_Film(walk, walk.traces, prior, window), path, fps, dpi)
 
 
 class _Film:
@@ -231,7 +225,15 @@ class _Film:
 
     def _draw_traces(self, axes: Axes, traces: Traces, time: np.ndarray) -> None:
         style.tidy(axes, keep=("bottom",))
-        low, high = np.nanmin(self.values), np.nanmax(self.values)
+        known = self.values[np.isfinite(self.values)]
+        if not known.size:
+            raise ValueError(
+                "Expected traces with finite values; got none in the window: look at other points "
+                "of the path, or lower the model's time step."
+            )
+        low, high = known.min(), known.max()
+        if low == high:
+            low, high = low - 0.5, high + 0.5
         self.step = 1.1 * (high - low)
         colours = (style.BLUE, style.VERMILLION, style.GREEN, style.PURPLE, style.ORANGE, style.SKY)
         self.lines = []

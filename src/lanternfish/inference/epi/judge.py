@@ -47,6 +47,15 @@ class Judged:
             return self.certificate.entropy
         return -self._worst if np.isfinite(self._worst) else -np.inf
 
+    def as_plain(self) -> dict:
+        """In short, for the history of a run."""
+        entropy = float(self.certificate.entropy)
+        return {
+            "member": self.member,
+            "proven": bool(self.passed),
+            "entropy": entropy if np.isfinite(entropy) else None,
+        }
+
     @property
     def hopeless(self) -> bool:
         """Whether so much is missing that more of the same training would not help."""

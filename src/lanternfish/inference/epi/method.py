@@ -32,6 +32,7 @@ from lanternfish import flows
 from lanternfish.core import EmergentProperty, JaxSimulator, PropertyRange, Simulations
 from lanternfish.core.seeds import stream
 from lanternfish.inference import checkpoints
+from lanternfish.inference.agreement import disagreement
 from lanternfish.inference.epi import training
 from lanternfish.inference.epi.certificate import or_by_population
 from lanternfish.inference.epi.convergence import Tolerance
@@ -129,7 +130,7 @@ class EPI:
         pilot = fly(study, problem, self.gradient)
         push = self.push or flows.push_for(len(study.model.prior))
         search = _Search(self, study, problem, pilot, push, span)
-        best, state, curves = search.run()
+        best, state, curves, found = search.run()
         posterior = replace(
             self.posterior(study, push, search.density(state, best)),
             converged=best.passed,
@@ -139,6 +140,8 @@ class EPI:
         history = {
             "curves": curves,
             "member": best.member,
+            "members": [judged.as_plain() for judged in found],
+            "disagreement": self._disagreement(study, push, search, state, found),
             "gradient": "path" if pilot.path and search.recorder is None else "score",
             "noisy": pilot.noisy,
             "simulated": len(simulations) + search.compiled_simulations(state),
@@ -153,6 +156,15 @@ class EPI:
             )
         checks = {"convergence": best.convergence, "entropy": certificate.as_plain()}
         return Fitted(posterior, simulations, history, checks)
+
+    def _disagreement(self, study, push, search, state, found: list[Judged]) -> float | None:
+        """Between members that have the property, in nats; None where there are not two."""
+        proven = [
+            self.posterior(study, push, search.density(state, judged))
+            for judged in found if judged.passed
+        ]  # fmt: skip
+        seed = stream(study.seed, "disagreement")
+        return disagreement(proven, seed=seed) if len(proven) > 1 else None
 
     def posterior(self, study: Study, push, density: flows.Pushforward) -> EPIPosterior:
         """A density as the posterior of a study, of which nothing is proven yet."""
@@ -196,7 +208,7 @@ class _Search:
         self.state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
         self.keys = jnp.stack([jr.key(seed % 2**32) for seed in seeds])
         self.recorder = None
-        if problem.simulation is None or pilot.costly:
+        if problem.simulation is None or (pilot.costly and not span.dim):
             first = len(pilot.simulations)
             self.recorder = Recorder(study, problem, self.loop.round, first)
 
@@ -219,7 +231,8 @@ class _Search:
         text = f"entropy {level['entropy']:.2f}, {level['length']:.2f} from the property"
         self.study.tell(Progress(_STAGE, 0.0, None, text))
 
-    def run(self) -> tuple[Judged, State, list[dict]]:
+    def run(self) -> tuple[Judged, State, list[dict], list[Judged]]:
+        """The best member, the state and curves of all, and what was found of each."""
         state, curves = self.state, []
         for number in range(self.ROUNDS):
             place = None if self.study.folder is None else self.study.folder / "training"
@@ -233,7 +246,7 @@ class _Search:
             if best.passed or best.hopeless:
                 break
             state = training.again(state)
-        return best, state, curves
+        return best, state, curves, found
 
     def simulations(self, state: State) -> Simulations:
         """What was simulated for training, where that is not part of the compiled loop."""
@@ -249,8 +262,8 @@ class _Search:
         each = training.draws_a_step(self.loop) * self.problem.trials
         return before + int(np.sum(state.step)) * each
 
-    def density(self, state: State, best: Judged) -> flows.Pushforward:
-        return self.fixed.density(state.average[best.member])
+    def density(self, state: State, judged: Judged) -> flows.Pushforward:
+        return self.fixed.density(state.average[judged.member])
 
     def _middle(self, flow: flows.Pushforward):
         """The density of the middle of a range, or of the property."""
