@@ -20,6 +20,7 @@ from pathlib import Path
 import httpx
 
 from lanternfish.service import store as st
+from lanternfish.service.analyses import built
 from lanternfish.service.server import Configuration, create_app
 from lanternfish.service.server.passwords import hashed
 from lanternfish.service.server.personal import ensure_token
@@ -27,8 +28,28 @@ from lanternfish.service.server.serve import make_server
 from lanternfish.service.store import Store
 
 PASSWORD = "a long password"  # of everybody
+PATIENCE = 120.0  # s, of clients: a loaded machine, too
 SOURCE = str(Path(st.__file__).parents[3])
 TOYS = str(Path(__file__).parent / "toys")
+
+
+def share_environments(folder: Path) -> None:
+    """Let a platform's folder have the environments of this machine's user; jobs build there."""
+    kept = built.home() / built.FOLDER
+    kept.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / built.FOLDER).symlink_to(kept.absolute())
+
+
+def leave_environment(folder: Path, key: str, size: int, *analyses: str) -> None:
+    """An environment as a build leaves it: an interpreter, packages, and who has used it."""
+    place = folder / built.FOLDER / key
+    (place / "bin").mkdir(parents=True)
+    (place / "bin" / "python").symlink_to(sys.executable)
+    (place / "package.py").write_bytes(b"#" * size)
+    for name in analyses:
+        (place / "bridges" / name).mkdir(parents=True)
+    built.note_ready(place)
 
 
 def free_port() -> int:
@@ -54,12 +75,12 @@ class Running:
     def client(self, who: str = "", **options) -> httpx.Client:
         """A client with somebody's token; without a name, nobody's."""
         headers = {"Authorization": f"Bearer {self.tokens[who]}"} if who else {}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=30, **options)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE, **options)
 
     @contextlib.contextmanager
     def browser(self, name: str):
         """A client that is signed in as a browser is: with a cookie."""
-        with httpx.Client(base_url=self.url, timeout=30) as client:
+        with httpx.Client(base_url=self.url, timeout=PATIENCE) as client:
             answer = client.post("/sign-in", data={"name": name, "password": PASSWORD})
             assert answer.status_code == 303, answer.text
             yield client
