@@ -1,5 +1,7 @@
 """Laws of the flows, against autodiff, quadrature and least squares."""
 
+from functools import cache
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -22,14 +24,14 @@ def kind(request):
     return request.param
 
 
+@cache
 def shaken(kind, dim, cond_dim, seed=0):
     """A flow with random weights, far from its silent start."""
     flow = flows.empty(flows.Architecture(kind, layers=3, width=16, depth=1), dim, cond_dim)
     weights, rest = eqx.partition(flow, eqx.is_inexact_array)
-    leaves, structure = jax.tree.flatten(weights)
-    keys = jr.split(jr.key(seed), len(leaves))
-    moved = [w + 0.15 * jr.normal(k, w.shape) for w, k in zip(leaves, keys, strict=True)]
-    return paramax.unwrap(eqx.combine(jax.tree.unflatten(structure, moved), rest))
+    rng = np.random.default_rng(seed)  # a compilation for each shape would take much longer
+    moved = jax.tree.map(lambda w: w + np.float32(0.15 * rng.normal(size=w.shape)), weights)
+    return eqx.filter_jit(paramax.unwrap)(eqx.combine(moved, rest))
 
 
 def over(function):

@@ -16,9 +16,11 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 import httpx
 
+from lanternfish.service import analyses
 from lanternfish.service import store as st
 from lanternfish.service.analyses import built
 from lanternfish.service.server import Configuration, create_app
@@ -97,15 +99,22 @@ _HASH = hashed(PASSWORD)
 
 @contextlib.contextmanager
 def serving(folder: Path, **options):
-    """A server on a free port, with the store in `folder`."""
+    """A server on a free port, with the store in `folder`.
+
+    It asks the packages for their analyses as all servers of this process did before: no package
+    changes meanwhile, and each answer takes two seconds of a core.
+    """
     options.setdefault("personal", False)
     options.setdefault("workers", 0)
     port = options.pop("port", None) or free_port()
     configuration = Configuration(folder=folder, port=port, **options)
     store = st.open(configuration.database, folder, blobs=configuration.blobs)
+    known = analyses.catalogue()
+    asked_once = mock.patch.object(analyses, "catalogue", return_value=known)
     app = create_app(configuration, store)
     server = make_server(app, port=port)
     thread = threading.Thread(target=server.run)
+    asked_once.start()
     thread.start()
     try:
         until = time.monotonic() + 20
@@ -122,6 +131,7 @@ def serving(folder: Path, **options):
         app.state.platform.growing.stop()
         server.should_exit = True
         thread.join(20)
+        asked_once.stop()
         store.close()
 
 
