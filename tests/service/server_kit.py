@@ -16,9 +16,9 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from unittest import mock
 
 import httpx
+import pytest
 
 from lanternfish.service import analyses
 from lanternfish.service import store as st
@@ -109,12 +109,11 @@ def serving(folder: Path, **options):
     port = options.pop("port", None) or free_port()
     configuration = Configuration(folder=folder, port=port, **options)
     store = st.open(configuration.database, folder, blobs=configuration.blobs)
-    known = analyses.catalogue()
-    asked_once = mock.patch.object(analyses, "catalogue", return_value=known)
+    known, asked_once = analyses.catalogue(), pytest.MonkeyPatch()
     app = create_app(configuration, store)
     server = make_server(app, port=port)
     thread = threading.Thread(target=server.run)
-    asked_once.start()
+    asked_once.setattr(analyses, "catalogue", lambda refresh=False: known)
     thread.start()
     try:
         until = time.monotonic() + 20
@@ -131,7 +130,7 @@ def serving(folder: Path, **options):
         app.state.platform.growing.stop()
         server.should_exit = True
         thread.join(20)
-        asked_once.stop()
+        asked_once.undo()
         store.close()
 
 
