@@ -77,4 +77,4 @@ def test_the_page_of_administration_says_why_one_is_not_removed(server, place):
         assert place.is_dir()
         removed = admin.post(f"/admin/environments/{IDLE}/remove", data=told)
         assert (removed.status_code, removed.headers["Location"]) == (303, "/admin")
-        assert IDLE not in admin.get("/admin").text
+        assert f"/admin/environments/{IDLE}/remove" not in admin.get("/admin").text
