@@ -182,15 +182,26 @@ def submit(db: Store, jobs: int) -> tuple[str, frozenset[str], str]:
     return group.id, frozenset(ids), token
 
 
+def attempts_in(db: Store) -> int:
+    """How many attempts have begun."""
+    with db.read() as tx:
+        return tx.execute(sa.select(sa.func.count()).select_from(t.attempts)).scalar_one()
+
+
 def run(killer: Killer, group: str, patience: float) -> float:
-    """Kill until all jobs have ended; returns the seconds that it took."""
+    """Kill until all jobs have ended; returns the seconds that it took.
+
+    Between two kills an attempt has begun: on a machine where workers take longer to start than
+    the kills are apart, none would get to work otherwise.
+    """
     began = told = time.monotonic()
+    started = 0
     while True:
         killer.keep_crew()
         killer.keep_server()
         time.sleep(killer.random.expovariate(1 / killer.every))
         try:
-            counts = store.counts_of(killer.db, group)
+            counts, now_started = store.counts_of(killer.db, group), attempts_in(killer.db)
         except sa.exc.SQLAlchemyError:
             continue  # the database has just been killed
         left = sum(counts[state] for state in ("queued", "running", "cancelling"))
@@ -202,7 +213,9 @@ def run(killer: Killer, group: str, patience: float) -> float:
             print(f"  {left} jobs left, killed {dict(killer.killed)}", flush=True)
         if now - began > patience:
             raise SystemExit(f"Expected all jobs to end in {patience:.0f} s; {left} have not.")
-        killer.kill()
+        if now_started > started:
+            started = now_started
+            killer.kill()
     killer.stop()
     return time.monotonic() - began
 

@@ -1,5 +1,7 @@
 """Laws of the flows, against autodiff, quadrature and least squares."""
 
+from functools import cache
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -22,39 +24,48 @@ def kind(request):
     return request.param
 
 
+@cache
 def shaken(kind, dim, cond_dim, seed=0):
     """A flow with random weights, far from its silent start."""
     flow = flows.empty(flows.Architecture(kind, layers=3, width=16, depth=1), dim, cond_dim)
     weights, rest = eqx.partition(flow, eqx.is_inexact_array)
-    leaves, structure = jax.tree.flatten(weights)
-    keys = jr.split(jr.key(seed), len(leaves))
-    moved = [w + 0.15 * jr.normal(k, w.shape) for w, k in zip(leaves, keys, strict=True)]
-    return paramax.unwrap(eqx.combine(jax.tree.unflatten(structure, moved), rest))
+    rng = np.random.default_rng(seed)  # a compilation for each shape would take much longer
+    moved = jax.tree.map(lambda w: w + np.float32(0.15 * rng.normal(size=w.shape)), weights)
+    return eqx.filter_jit(paramax.unwrap)(eqx.combine(moved, rest))
+
+
+def over(function):
+    """Of a flow and each row, as one compiled program, which flows of one structure share."""
+    return eqx.filter_jit(lambda flow, rows: jax.vmap(lambda row: function(flow, row))(rows))
 
 
 @pytest.mark.parametrize("dim", [1, 2, 5])
 def test_density_of_a_draw_is_that_of_log_prob(kind, dim):
     flow, c = shaken(kind, dim, 3), jnp.array([0.3, -1.0, 2.0])
-    z, density = jax.vmap(lambda k: flow.sample_and_log_prob(k, c))(jr.split(jr.key(1), 64))
-    again = jax.vmap(lambda z: flow.log_prob(z, c))(z)
+    z, density = over(lambda flow, k: flow.sample_and_log_prob(k, c))(flow, jr.split(jr.key(1), 64))
+    again = over(lambda flow, z: flow.log_prob(z, c))(flow, z)
     np.testing.assert_allclose(density, again, atol=FLOAT32, rtol=FLOAT32)
 
 
 @pytest.mark.parametrize("kind", ["spline", "autoregressive", "maf"])
 @pytest.mark.parametrize("dim", [1, 2, 5])
 def test_log_det_is_that_of_the_jacobian(kind, dim):
-    bijection, c = shaken(kind, dim, 2).flow.bijection, jnp.array([0.1, -0.4])
-    for z in jr.normal(jr.key(2), (5, dim)):
-        jacobian = jax.jacfwd(lambda z: bijection.inverse(z, c))(z)
-        _, log_det = bijection.inverse_and_log_det(z, c)
-        assert log_det == pytest.approx(np.linalg.slogdet(jacobian)[1], abs=FLOAT32)
+    flow, c = shaken(kind, dim, 2), jnp.array([0.1, -0.4])
+
+    @over
+    def both(flow, z):
+        inverse = lambda z: flow.flow.bijection.inverse(z, c)  # noqa: E731
+        return jax.jacfwd(inverse)(z), flow.flow.bijection.inverse_and_log_det(z, c)[1]
+
+    jacobians, log_dets = both(flow, jr.normal(jr.key(2), (5, dim)))
+    np.testing.assert_allclose(log_dets, np.linalg.slogdet(jacobians)[1], rtol=0, atol=FLOAT32)
 
 
 def test_density_integrates_to_one(kind):
     flow, c = shaken(kind, 2, 1), jnp.array([0.5])
     axis = np.linspace(-14, 14, 561)
     grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
-    density = jnp.exp(jax.jit(jax.vmap(lambda z: flow.log_prob(z, c)))(grid))
+    density = jnp.exp(over(lambda flow, z: flow.log_prob(z, c))(flow, grid))
     assert np.sum(density) * (axis[1] - axis[0]) ** 2 == pytest.approx(1, abs=5e-3)
 
 
@@ -68,11 +79,12 @@ def test_a_silent_spline_is_the_identity():
 def test_a_spline_and_its_inverse():
     x = jnp.linspace(-6, 6, 1001)
     raw = jr.normal(jr.key(0), (23, 1001))
-    y, up = spline.forward(x, raw, 5.0)
-    back, down = spline.inverse(y, raw, 5.0)
+    y, up = jax.jit(spline.forward)(x, raw, 5.0)
+    back, down = jax.jit(spline.inverse)(y, raw, 5.0)
     np.testing.assert_allclose(back, x, atol=2e-3)
     np.testing.assert_allclose(up, -down, atol=5e-2)
-    slope = jax.vmap(jax.grad(lambda a, r: spline.forward(a, r, 5.0)[0]), (0, 1))(x, raw)
+    slopes = jax.vmap(jax.grad(lambda a, r: spline.forward(a, r, 5.0)[0]), (0, 1))
+    slope = jax.jit(slopes)(x, raw)
     np.testing.assert_allclose(np.exp(up), slope, rtol=2e-3)
 
 
@@ -85,7 +97,7 @@ def test_the_start_is_the_linear_gaussian_fit(kind):
     z = c @ np.array([[1.0, -2.0], [0.0, 0.5]]) + 3 + rng.normal(size=(n, 2)) @ root.T
     flow = paramax.unwrap(flows.build(0, flows.Architecture(kind), z, c))
     point = jnp.array([0.7, -0.2])
-    draws = jax.vmap(lambda k: flow.sample(k, point))(jr.split(jr.key(3), 20_000))
+    draws = over(lambda flow, k: flow.sample(k, point))(flow, jr.split(jr.key(3), 20_000))
     mean = np.array([0.7, -0.2]) @ np.array([[1.0, -2.0], [0.0, 0.5]]) + 3
     np.testing.assert_allclose(draws.mean(0), mean, atol=0.05)  # 5 standard errors of both sets
     np.testing.assert_allclose(np.cov(draws.T), root @ root.T, atol=0.05)
@@ -134,11 +146,15 @@ def test_an_ensemble_is_the_mixture_of_its_members(kind):
     members = [shaken(kind, 2, 1, seed) for seed in (0, 1, 2)]
     ensemble, c = flows.Ensemble(members), jnp.array([0.5])
     z = jr.normal(jr.key(0), (20, 2))
-    each = np.array([jax.vmap(lambda row, m=m: m.log_prob(row, c))(z) for m in members])
-    whole = jax.vmap(lambda row: ensemble.log_prob(row, c))(z)
+    density = over(lambda flow, row: flow.log_prob(row, c))
+    each = np.array([density(member, z) for member in members])
+    whole = density(ensemble, z)
     np.testing.assert_allclose(whole, np.log(np.exp(each).mean(0)), atol=FLOAT32)
     keys = jr.split(jr.key(1), 6_000)
-    draws = np.asarray(jax.vmap(lambda k: ensemble.sample(k, c))(keys))
-    apart = np.concatenate([jax.vmap(lambda k, m=m: m.sample(k, c))(keys) for m in members])
+    draw = over(lambda flow, k: flow.sample(k, c))
+    draws, apart = (
+        np.asarray(draw(ensemble, keys)),
+        np.concatenate([draw(m, keys) for m in members]),
+    )
     spread = apart.std(0)
     np.testing.assert_allclose(draws.mean(0), apart.mean(0), atol=0.08 * spread.max())

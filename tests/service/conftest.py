@@ -81,6 +81,16 @@ def lab(db):
     return db, group.id, user.id
 
 
+@pytest.fixture
+def here(tmp_path):
+    """A lab on SQLite: what a worker does with its child does not depend on the database."""
+    db = store.open(None, tmp_path)
+    user = store.create_user(db, "ada")
+    group = store.create_group(db, "lab", owner=user.id)
+    yield db, group.id, user.id
+    db.close()
+
+
 @pytest.fixture(scope="session")
 def s3_server():
     """Address of an S3 server on loopback, of other people."""

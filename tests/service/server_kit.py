@@ -18,8 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import pytest
 
+from lanternfish.service import analyses
 from lanternfish.service import store as st
+from lanternfish.service.analyses import built
 from lanternfish.service.server import Configuration, create_app
 from lanternfish.service.server.passwords import hashed
 from lanternfish.service.server.personal import ensure_token
@@ -27,8 +30,28 @@ from lanternfish.service.server.serve import make_server
 from lanternfish.service.store import Store
 
 PASSWORD = "a long password"  # of everybody
+PATIENCE = 120.0  # s, of clients: a loaded machine, too
 SOURCE = str(Path(st.__file__).parents[3])
 TOYS = str(Path(__file__).parent / "toys")
+
+
+def share_environments(folder: Path) -> None:
+    """Let a platform's folder have the environments of this machine's user; jobs build there."""
+    kept = built.home() / built.FOLDER
+    kept.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / built.FOLDER).symlink_to(kept.absolute())
+
+
+def leave_environment(folder: Path, key: str, size: int, *analyses: str) -> None:
+    """An environment as a build leaves it: an interpreter, packages, and who has used it."""
+    place = folder / built.FOLDER / key
+    (place / "bin").mkdir(parents=True)
+    (place / "bin" / "python").symlink_to(sys.executable)
+    (place / "package.py").write_bytes(b"#" * size)
+    for name in analyses:
+        (place / "bridges" / name).mkdir(parents=True)
+    built.note_ready(place)
 
 
 def free_port() -> int:
@@ -54,12 +77,12 @@ class Running:
     def client(self, who: str = "", **options) -> httpx.Client:
         """A client with somebody's token; without a name, nobody's."""
         headers = {"Authorization": f"Bearer {self.tokens[who]}"} if who else {}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=30, **options)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE, **options)
 
     @contextlib.contextmanager
     def browser(self, name: str):
         """A client that is signed in as a browser is: with a cookie."""
-        with httpx.Client(base_url=self.url, timeout=30) as client:
+        with httpx.Client(base_url=self.url, timeout=PATIENCE) as client:
             answer = client.post("/sign-in", data={"name": name, "password": PASSWORD})
             assert answer.status_code == 303, answer.text
             yield client
@@ -76,15 +99,21 @@ _HASH = hashed(PASSWORD)
 
 @contextlib.contextmanager
 def serving(folder: Path, **options):
-    """A server on a free port, with the store in `folder`."""
+    """A server on a free port, with the store in `folder`.
+
+    It asks the packages for their analyses as all servers of this process did before: no package
+    changes meanwhile, and each answer takes two seconds of a core.
+    """
     options.setdefault("personal", False)
     options.setdefault("workers", 0)
     port = options.pop("port", None) or free_port()
     configuration = Configuration(folder=folder, port=port, **options)
     store = st.open(configuration.database, folder, blobs=configuration.blobs)
+    known, asked_once = analyses.catalogue(), pytest.MonkeyPatch()
     app = create_app(configuration, store)
     server = make_server(app, port=port)
     thread = threading.Thread(target=server.run)
+    asked_once.setattr(analyses, "catalogue", lambda refresh=False: known)
     thread.start()
     try:
         until = time.monotonic() + 20
@@ -101,6 +130,7 @@ def serving(folder: Path, **options):
         app.state.platform.growing.stop()
         server.should_exit = True
         thread.join(20)
+        asked_once.undo()
         store.close()
 
 

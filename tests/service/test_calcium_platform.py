@@ -1,16 +1,15 @@
 """Calcium imaging on the platform, suite2p for real: one job a movie, cancel, certificate, replay.
 
-It builds suite2p's environment, unless LANTERNFISH_FOLDER names a folder where it lies built.
+In the environment that the user of this machine has (LANTERNFISH_FOLDER), built at first need.
 """
 
 import csv
-import os
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from server_kit import ended, serving, upload, working
+from server_kit import ended, serving, share_environments, upload, working
 from test_worker_jobs import family
 
 from lanternfish.analyses.calcium.generated import Movie, write
@@ -24,19 +23,11 @@ SMALL = Movie(cells=6, frames=250, size=(72, 80), gain=80.0, seed=11)
 SOON = 10.0  # s, of a cancel
 
 
-def with_environments(folder):
-    """Environments that lie built elsewhere, as they are."""
-    folder.mkdir(parents=True, exist_ok=True)
-    there = Path(os.environ.get("LANTERNFISH_FOLDER", "")) / "environments"
-    if "LANTERNFISH_FOLDER" in os.environ and there.is_dir():
-        (folder / "environments").symlink_to(there)
-
-
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """A server with a worker: (server, client)."""
     folder = tmp_path_factory.mktemp("calcium")
-    with_environments(folder)
+    share_environments(folder)
     with serving(folder) as server, working(folder):
         user = server.user("ada")
         st.create_group(server.store, "lab", owner=user)
@@ -109,7 +100,7 @@ def test_movies_become_a_job_each_with_a_certificate_that_can_be_replayed(lab, t
     assert sum(row["accepted"] == "1" for row in csv.DictReader(table)) >= SMALL.cells - 1
     crate = tmp_path / "crate.zip"
     st.write_crate(server.store, jobs[0], crate, sources=find_manifest("calcium").sources)
-    with_environments(tmp_path / "again")
+    share_environments(tmp_path / "again")
     found = {each.path: each.verdict for each in replay(crate, tmp_path / "again")}
     print(found)
     assert found.pop("calcium.nwb") == "not exact"  # ids are drawn anew

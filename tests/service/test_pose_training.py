@@ -2,11 +2,10 @@
 
 import csv
 import json
-import os
 import re
-from pathlib import Path
 
 import pytest
+from server_kit import share_environments
 from test_worker_jobs import at_work, until
 
 from lanternfish.analyses.pose import results, synthetic
@@ -56,10 +55,7 @@ def test_thirty_labelled_frames_teach_a_pose(tmp_path):
 
 def test_a_training_that_is_cancelled_on_the_platform_leaves_a_model_that_predicts(lab, tmp_path):
     db, group, user = lab
-    built = Path(os.environ.get("LANTERNFISH_FOLDER", "~/.local/share/lanternfish")).expanduser()
-    (built / "environments").mkdir(parents=True, exist_ok=True)
-    db.folder.mkdir(parents=True, exist_ok=True)
-    (db.folder / "environments").symlink_to(built / "environments")
+    share_environments(db.folder)
     truth = synthetic.poses(40, 1, (128, 96), 3)
     write(tmp_path / "a.mp4", synthetic.draw(truth, (128, 96), 3), 25)
     synthetic.labels_of(truth, range(0, 36, 3), {}).write(tmp_path / "labels.json")

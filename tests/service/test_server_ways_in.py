@@ -2,7 +2,7 @@
 
 import httpx
 import pytest
-from server_kit import PASSWORD, serving, upload
+from server_kit import PASSWORD, PATIENCE, serving, upload
 
 from lanternfish.service import store as st
 from lanternfish.service.server.passwords import complaint
@@ -27,7 +27,9 @@ def mine(tmp_path):
 
 
 def sign_in(server, name, password):
-    return httpx.post(f"{server.url}/sign-in", data={"name": name, "password": password})
+    return httpx.post(
+        f"{server.url}/sign-in", data={"name": name, "password": password}, timeout=PATIENCE
+    )
 
 
 def test_signing_in_by_name_or_address_and_out_again(server):
@@ -51,7 +53,9 @@ def test_wrong_guesses_make_everybody_wait_who_comes_from_there(server):
     assert refused.status_code == 429
     assert int(refused.headers.get("Retry-After", "1")) > 0
     told = {"name": "admin", "password": PASSWORD}
-    assert httpx.post(f"{server.url}/api/v1/sign-in", json=told).status_code == 429
+    assert (
+        httpx.post(f"{server.url}/api/v1/sign-in", json=told, timeout=PATIENCE).status_code == 429
+    )
 
 
 def test_an_unknown_name_and_a_wrong_password_look_alike(server):
@@ -97,24 +101,28 @@ def test_invitations_make_accounts_until_they_are_used_up(server):
     with server.client("owner") as owner:
         made = owner.post(f"/api/v1/groups/{server.group}/invitations", json={"role": "viewer"})
     place = made.json()["address"]
-    assert "lab" in httpx.get(place, headers=PAGE).text
-    short = httpx.post(place, data={"name": "Nora", "password": "short"})
+    assert "lab" in httpx.get(place, headers=PAGE, timeout=PATIENCE).text
+    short = httpx.post(place, data={"name": "Nora", "password": "short"}, timeout=PATIENCE)
     assert short.status_code == 422
     assert "10 characters" in short.text
-    joined = httpx.post(place, data={"name": "Nora", "password": "a long password"})
+    joined = httpx.post(
+        place, data={"name": "Nora", "password": "a long password"}, timeout=PATIENCE
+    )
     assert joined.status_code == 303
     nora = st.find_user(server.store, name="Nora")
     assert st.role_of(server.store, nora.id, server.group) == "viewer"
-    assert httpx.get(place, headers=PAGE).status_code == 410
+    assert httpx.get(place, headers=PAGE, timeout=PATIENCE).status_code == 410
 
 
 def test_an_expired_invitation_says_so(server):
     code, _ = st.create_invitation(server.store, server.group, "member", seconds=-1)
-    assert httpx.get(f"{server.url}/join/{code}", headers=PAGE).status_code == 410
+    assert httpx.get(f"{server.url}/join/{code}", headers=PAGE, timeout=PATIENCE).status_code == 410
 
 
 def test_guessing_invitations_is_limited(server):
-    answers = [httpx.get(f"{server.url}/join/guess{i}").status_code for i in range(5)]
+    answers = [
+        httpx.get(f"{server.url}/join/guess{i}", timeout=PATIENCE).status_code for i in range(5)
+    ]
     assert answers == [404, 404, 404, 429, 429]
 
 
@@ -130,27 +138,31 @@ def test_the_last_owner_stays(server):
 def test_a_personal_server_lets_in_by_its_link_once(mine):
     key = mine.platform.start_keys.new()
     assert (
-        httpx.get(f"{mine.url}/analyses", headers=PAGE).headers["Location"].startswith("/sign-in")
+        httpx.get(f"{mine.url}/analyses", headers=PAGE, timeout=PATIENCE)
+        .headers["Location"]
+        .startswith("/sign-in")
     )
     with httpx.Client(base_url=mine.url) as browser:
         assert browser.get(f"/start?key={key}").headers["Location"] == "/analyses"
         assert browser.get("/analyses").status_code == 200
-    again = httpx.get(f"{mine.url}/start?key={key}")
+    again = httpx.get(f"{mine.url}/start?key={key}", timeout=PATIENCE)
     assert again.headers["Location"] == "/sign-in"
-    assert "lanternfish serve" in httpx.get(f"{mine.url}/sign-in", headers=PAGE).text
+    assert (
+        "lanternfish serve" in httpx.get(f"{mine.url}/sign-in", headers=PAGE, timeout=PATIENCE).text
+    )
     token = mine.configuration.folder / "token"
     assert token.stat().st_mode & 0o077 == 0
 
 
 def test_other_host_names_are_refused(mine):
     for host in ("evil.example", "127.0.0.1.evil.example", "", "[::1"):
-        answer = httpx.get(f"{mine.url}/health", headers={"Host": host})
+        answer = httpx.get(f"{mine.url}/health", headers={"Host": host}, timeout=PATIENCE)
         assert answer.status_code in (400, 421)
 
 
 @pytest.mark.parametrize("path", ["/sign-in", "/health", "/api/v1/me", "/no/such/page"])
 def test_every_answer_forbids_foreign_scripts_and_frames(server, path):
-    headers = httpx.get(f"{server.url}{path}").headers
+    headers = httpx.get(f"{server.url}{path}", timeout=PATIENCE).headers
     policy = headers["Content-Security-Policy"]
     assert "script-src 'self';" in policy
     assert "unsafe" not in policy
@@ -259,7 +271,7 @@ def test_the_form_gives_a_job_its_title_seed_and_limit(server):
 
 
 def test_health_and_metrics(server):
-    assert httpx.get(f"{server.url}/health").json()["status"] == "ok"
+    assert httpx.get(f"{server.url}/health", timeout=PATIENCE).json()["status"] == "ok"
     with server.client("owner") as owner:
         assert owner.get("/metrics").status_code == 403
     with server.client("admin") as admin:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from server_kit import PASSWORD, command_line_server, serving, working
+from server_kit import PASSWORD, command_line_server, leave_environment, serving, working
 
 from lanternfish.service import store as st
 
@@ -340,6 +340,25 @@ def test_texts_can_be_read(mine, scheme):
         contrasts(page)
         accessible(page)
         fits(page)
+
+
+def test_an_environment_is_removed_once_that_is_confirmed(mine, personal):
+    page, base = mine
+    key = "e" * 32
+    leave_environment(personal[1], key, 2_000, "pose")
+    page.goto(f"{base}/admin")
+    row = page.locator("tr", has=page.locator("form"), has_text=key)  # the trail names it, too
+    assert "2.0 kB" in row.inner_text()
+    asked = []
+    for answer in ("dismiss", "accept"):
+        assert row.count() == 1
+        page.once(
+            "dialog", lambda d, answer=answer: (asked.append(d.message), getattr(d, answer)())
+        )
+        row.get_by_role("button", name="Remove").click()
+    row.wait_for(state="detached")
+    assert asked == ["Remove this environment (2.0 kB)?"] * 2
+    assert not (personal[1] / "environments" / key).exists()
 
 
 def test_the_explorer_shows_samples_walks_and_directions(mine, personal):

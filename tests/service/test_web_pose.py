@@ -1,18 +1,17 @@
 """Pose in a real browser, whole: frames, labels by the mouse, training, prediction, results.
 
-Trains in the environment of sleap-nn: that of LANTERNFISH_FOLDER where it is built there, else a
-new one (2.4 GB).
+Trains in the environment of sleap-nn that the user of this machine has (LANTERNFISH_FOLDER); it is
+built at first need (2.4 GB).
 """
 
 import json
-import os
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from playwright.sync_api import expect
-from server_kit import command_line_server
+from server_kit import command_line_server, share_environments
 from test_web_journey import (  # noqa: F401 - fixtures
     CHROMIUM,
     accessible,
@@ -49,10 +48,7 @@ def drawn(tmp_path):
 def test_pose_from_a_dropped_video_to_a_labelled_one(page, drawn, tmp_path):  # noqa: F811
     path, truth = drawn
     folder = tmp_path / "server"
-    folder.mkdir()
-    built = Path(os.environ.get("LANTERNFISH_FOLDER", "~/.local/share/lanternfish")).expanduser()
-    (built / "environments").mkdir(parents=True, exist_ok=True)
-    (folder / "environments").symlink_to(built / "environments")
+    share_environments(folder)
     with command_line_server(folder) as (link, _):
         base = _frames(page, link, path)
         page.screenshot(path=tmp_path / "1_frames.png", full_page=True)

@@ -53,17 +53,25 @@ PLAYED = """async () => {
 }"""
 
 
-def test_a_dropped_video_is_tracked_and_its_labelled_video_plays(mine, tmp_path):  # noqa: F811
+@pytest.fixture
+def form(mine, tmp_path):  # noqa: F811
+    """The form of tracking, with a video in `tmp_path`: (page, its address)."""
     page, base = mine  # noqa: F811
     generated.write(SCENE, tmp_path / "fish.mp4", 4)
-    (tmp_path / "cut.mp4").write_bytes((tmp_path / "fish.mp4").read_bytes()[:20_000])
     wait_for_analyses(page, base)
-    page.goto(f"{base}/analyses/tracking/new")
+    address = f"{base}/analyses/tracking/new"
+    page.goto(address)
+    return page, address
+
+
+def test_a_cut_video_is_refused_and_a_whole_one_suggests_settings(form, tmp_path):
+    page, address = form  # noqa: F811
+    (tmp_path / "cut.mp4").write_bytes((tmp_path / "fish.mp4").read_bytes()[:20_000])
     page.set_input_files("#files", tmp_path / "cut.mp4")
     page.wait_for_selector(".picker input:checked")
     page.click("text=Check and start")
     page.wait_for_selector("text=cannot be opened: it is empty, damaged, cut off")
-    page.goto(f"{base}/analyses/tracking/new")
+    page.goto(address)
     page.set_input_files("#files", tmp_path / "fish.mp4")
     page.wait_for_selector(".picker label:has-text('fish.mp4') input:checked")
     page.click("text=Suggest from the data")
@@ -74,6 +82,15 @@ def test_a_dropped_video_is_tracked_and_its_labelled_video_plays(mine, tmp_path)
     sizes = [np.pi / 12 * length**2 for length in SCENE.lengths]
     assert found[0] < min(sizes) < max(sizes) < found[1]
     page.screenshot(path=tmp_path / "0_suggested.png", full_page=True)
+
+
+@pytest.mark.slow
+def test_a_dropped_video_is_tracked_and_its_labelled_video_plays(form, tmp_path):
+    page, _ = form  # noqa: F811
+    page.set_input_files("#files", tmp_path / "fish.mp4")
+    page.wait_for_selector(".picker label:has-text('fish.mp4') input:checked")
+    page.click("text=Suggest from the data")
+    expect(page.locator("#setting-animals")).to_have_value("2", timeout=PATIENCE)
     page.fill("#setting-arena", "circle 110 85 300")
     page.click("text=Check and start")
     page.wait_for_selector("text=Expected a shape inside of the frame, 220 x 170 px")

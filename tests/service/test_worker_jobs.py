@@ -62,16 +62,6 @@ def at_work(db, **options):
         thread.join(PATIENCE)
 
 
-@pytest.fixture
-def here(tmp_path):
-    """A lab on SQLite: what a worker does with its child does not depend on the database."""
-    db = store.open(None, tmp_path)
-    user = store.create_user(db, "ada")
-    group = store.create_group(db, "lab", owner=user.id)
-    yield db, group.id, user.id
-    db.close()
-
-
 def run(db, submission):
     job = store.submit(db, submission)
     work(db, Worker(once=True, **FAST))

@@ -28,11 +28,10 @@ def python_with(job: Job, module: str, analysis: str) -> tuple[str, dict[str, st
     """
     if importlib.util.find_spec(module) is not None:
         return sys.executable, {}
-    from lanternfish.service.analyses import find_manifest
+    from lanternfish.service.analyses import built, find_manifest
     from lanternfish.service.worker.environments import python_for
 
-    home = Path(os.environ.get("LANTERNFISH_FOLDER", "~/.local/share/lanternfish")).expanduser()
-    return python_for(find_manifest(analysis), home / "environments", job.log)
+    return python_for(find_manifest(analysis), built.home() / built.FOLDER, job.log)
 
 
 def attend(

@@ -22,6 +22,11 @@ FOLDER = "environments"  # in the platform's folder
 _GLANCE = 0.2  # seconds between two looks at a lock that another holds
 
 
+def home() -> Path:
+    """A person's folder of the platform: where LANTERNFISH_FOLDER says, or `~/.lanternfish`."""
+    return Path(os.environ.get("LANTERNFISH_FOLDER") or Path.home() / ".lanternfish").expanduser()
+
+
 def place_of(environment: dict[str, Any], folder: Path) -> Path:
     """Where the environment of a manifest lies, built or not."""
     return folder / environment["lock_sha256"][:32]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import tomllib
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from lanternfish.service.analyses import built
 
 DAY = 86_400.0
 GIB = 1 << 30
@@ -99,7 +100,7 @@ class Configuration:
 
 def default_folder() -> Path:
     """Where a person's data are kept, unless the variable LANTERNFISH_FOLDER says otherwise."""
-    return Path(os.environ.get("LANTERNFISH_FOLDER") or Path.home() / ".lanternfish")
+    return built.home()
 
 
 def read_configuration(path: Path) -> Configuration:
