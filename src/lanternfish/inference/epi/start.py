@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -26,27 +24,19 @@ def fitted(flow: Pushforward, z: np.ndarray, seed: int, steps: int) -> Pushforwa
     """The flow, trained on points z (d, n); of its states, the best one on held-out points."""
     order = np.random.default_rng(seed).permutation(z.shape[1])
     held = max(1, round(_SHARE * len(order)))
-    trained, rest = eqx.partition(flow, eqx.is_inexact_array)
-    start, build = ravel_pytree(trained)
     points = jnp.asarray(z[:, order], jnp.float32)
-    whole, key = partial(_whole, build, rest), jr.key(seed % 2**32)
-    best = _trained(start, whole, points[:, held:], points[:, :held], key, steps)
-    return _whole(build, rest, best)
-
-
-def _whole(build, rest, params: Array) -> Pushforward:
-    return eqx.combine(build(params), rest)
+    return _trained(flow, points[:, held:], points[:, :held], jr.key(seed % 2**32), steps)
 
 
 @eqx.filter_jit
-def _trained(
-    start: Array, whole, points: Array, held: Array, key: Array, steps: int
-) -> Array:  # fmt: skip
+def _trained(flow: Pushforward, points: Array, held: Array, key: Array, steps: int) -> Pushforward:
+    trained, rest = eqx.partition(flow, eqx.is_inexact_array)
+    start, build = ravel_pytree(trained)
     schedule = optax.cosine_decay_schedule(_RATE, steps)
     optimiser = optax.chain(optax.clip_by_global_norm(_CLIP), optax.adam(schedule))
 
     def loss(params, batch):
-        return -jnp.mean(whole(params).log_prob(batch))
+        return -jnp.mean(eqx.combine(build(params), rest).log_prob(batch))
 
     def step(i, carry):
         params, moments = carry
@@ -65,4 +55,5 @@ def _trained(
         return ((params, moments), best, jnp.minimum(found, least)), None
 
     carry = (start, optimiser.init(start)), start, jnp.asarray(jnp.inf)
-    return jax.lax.scan(look, carry, jnp.arange(_LOOKS))[0][1]
+    best = jax.lax.scan(look, carry, jnp.arange(_LOOKS))[0][1]
+    return eqx.combine(build(best), rest)

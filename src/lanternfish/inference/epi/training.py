@@ -5,8 +5,9 @@ property (``dual``). It starts at eta = 0 with q close to the base measure, the 
 there is; the property bites no faster than q follows, for eta slows down while importance weights
 say that q is behind. So every mode is there before the first constraint is.
 
-Two phases. *Tighten*, at a constant rate, until the moments are those of the property; *polish*,
-while the rates of q and eta decay together to zero and q becomes the average of its last steps; in
+Two phases; a density that was fitted to a population at the property (``population``, ``start``)
+begins in the second. *Tighten*, at a constant rate, until the moments are those of the property;
+*polish*, while the rates of q and eta decay together to zero and q becomes the average of its last steps; in
 the last quarter, weights alone decide - unless statistics are noisy, where weights fade instead.
 Both ends are decided by what is measured, none by a count that has to be guessed. An epoch of steps
 is one compiled program, state in and state out; members, each from its own seed, go through it
