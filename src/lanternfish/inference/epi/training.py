@@ -10,8 +10,8 @@ begins in the second. *Tighten*, at a constant rate, until the moments are those
 *polish*, while the rates of q and eta decay together to zero and q becomes the average of its last
 steps; in the last quarter, weights alone decide - unless statistics are noisy, where weights fade
 instead. Both ends are decided by what is measured, none by a count that has to be guessed. An epoch
-of steps is one compiled program, state in and state out; members, each from its own seed, go through it
-together. A member that diverges goes back to where the epoch began, at half its rate.
+of steps is one compiled program, state in and state out; members, each from its own seed, go
+through it together. A member that diverges goes back to where the epoch began, at half its rate.
 
 A range of properties is learned in the same loop, one of them in each step (``span``).
 """
