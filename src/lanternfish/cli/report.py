@@ -223,14 +223,17 @@ def _notes(run: Run) -> list[str]:
 def _density(run: Run) -> list[tuple[str, str]]:
     """What was learned with, and how it was decided."""
     architecture, rounds = getattr(run.posterior, "architecture", None), _rounds(run)
+    contrast = rounds[-1].get("contrast", {}) if rounds else {}
+    told = ", ".join(f"{name} {value:.2f}" for name, value in contrast.items())
+    chosen = f"; chosen by held-out contrast in nats: {told}" if told else ""
     if architecture is None:
-        return []
+        return [("density", "exponential family" + chosen)] if told else []
     members, race = getattr(run.posterior, "members", 1), rounds[0].get("race") if rounds else None
     text = architecture.kind + (f", {members} of them together" if members > 1 else "")
     if race:
         others = [f"{k} {loss:.2f}" for k, loss in race.items() if k != architecture.kind]
         text += f"; chosen by held-out loss {race[architecture.kind]:.2f} nats, {', '.join(others)}"
-    return [("density", text)]
+    return [("density", text + chosen)]
 
 
 def _entropy(run: Run) -> list[tuple[str, str]]:

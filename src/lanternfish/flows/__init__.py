@@ -9,6 +9,7 @@ from lanternfish.flows.condition import (
 )
 from lanternfish.flows.conditional import Architecture, ConditionalFlow, build, empty
 from lanternfish.flows.ensemble import Ensemble, empty_ensemble
+from lanternfish.flows.exponential import ExponentialFamily, empty_exponential
 from lanternfish.flows.pushforward import (
     Push,
     Pushforward,
@@ -23,6 +24,7 @@ __all__ = [
     "Condition",
     "ConditionalFlow",
     "Ensemble",
+    "ExponentialFamily",
     "Part",
     "Push",
     "Pushforward",
@@ -32,6 +34,7 @@ __all__ = [
     "build",
     "empty",
     "empty_ensemble",
+    "empty_exponential",
     "push_for",
     "pushforward",
     "robust_scaling",

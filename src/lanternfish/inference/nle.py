@@ -3,7 +3,8 @@
 Two things are learned from simulations of all rounds, whatever proposed them, because both are
 conditional on theta:
 
-    q(x | theta, valid)    a conditional flow, from the valid simulations,
+    q(x | theta, valid)    a conditional flow, from the valid simulations, or an exponential family
+                           where that tells held-out parameter sets better (``contrast``),
     P(valid | theta)       a classifier, from all of them,
 
 and the posterior is prior x P(valid | theta) x q(x_o | theta, valid). No correction for
@@ -24,6 +25,7 @@ import numpy as np
 
 from lanternfish import flows
 from lanternfish.core.seeds import mix
+from lanternfish.inference.contrast import Region, contrast, exponential
 from lanternfish.inference.method import Rounds, SequentialMethod
 from lanternfish.inference.nle_posterior import Likelihood, NLEPosterior
 from lanternfish.inference.npe_posterior import NPEPosterior
@@ -31,10 +33,14 @@ from lanternfish.inference.objectives import Pairs
 from lanternfish.inference.progress import Progress
 from lanternfish.inference.rounds import Fitted, Study, training_pairs, unbounded
 from lanternfish.inference.scores import as_scores
-from lanternfish.inference.training import Training
+from lanternfish.inference.training import Training, split
 
 _STEPS, _STEPS_A_DIMENSION = 50, 3  # of a chain from a sample of the round before
 _POOL = 2_048
+_FLOW = flows.Architecture("maf", layers=3)
+_STEPS_A_ROUND, _LAST_STEPS = 25, 100  # of the fit of an exponential family to all simulations
+_BEHIND = 0.5  # nats of contrast that a family may lack after a first fit
+_JUDGES = 50  # held-out simulations near the posterior, at least
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,8 @@ class NLE(SequentialMethod):
         simulations: budget over all rounds; 10,000 where neither this nor minutes are given.
         minutes: budget in wall time instead, about: a pilot decides how many simulations fit.
         rounds: how many; the first simulates from the prior.
-        density: ``"maf"``, ``"spline"`` or a ``flows.Architecture``, of x given theta.
+        density: ``"maf"``, ``"spline"`` or a ``flows.Architecture``, of x given theta; left out, a
+            masked autoregressive flow and an exponential family compete in every round.
         training: settings of the training loop.
         first_round: share of the budget that the first round gets.
 
@@ -55,16 +62,10 @@ class NLE(SequentialMethod):
     """
 
     rounds: int = 5
-    density: str | flows.Architecture = "maf"
     training: Training = field(default_factory=lambda: Training(batch=100, rate=3e-3, decay=1e-3))
 
     name: ClassVar[str] = "NLE"
     layers: ClassVar[int] = 3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.density is None:
-            raise ValueError('Expected a density of NLE, such as "maf"; got None.')
 
     def fit(self, study: Study) -> Fitted:
         """Run all rounds of a study.
@@ -97,11 +98,13 @@ class NLE(SequentialMethod):
         study, seed = rounds.study, rounds.seed("fit", number)
         pairs = training_pairs(study.model, rounds.simulations)
         scores = as_scores(pairs.c, study.target.array_for(study.model.statistics), seed)
-        architecture = self.architecture
-        assert architecture is not None  # see __post_init__
+        architecture = self.architecture or _FLOW
         flow = flows.build(seed, architecture, scores.rows, pairs.z)
         ones = np.ones(len(pairs.z))  # given theta, how it was proposed does not matter
-        flow = rounds.train(number, [flow], Pairs(scores.rows, pairs.z, ones))
+        pairs = Pairs(scores.rows, pairs.z, ones)
+        held, _ = split(len(pairs.z), self.training.held_out, seed)
+        seen = np.isin(np.arange(len(pairs.z)), held, invert=True)
+        flow = rounds.train(number, [flow], pairs, held=~seen)
         posterior = NLEPosterior(
             prior=study.model.prior,
             statistics=study.model.statistics,
@@ -111,7 +114,48 @@ class NLE(SequentialMethod):
             architecture=architecture,
             pool=starts,
         )
+        if self.density is None:
+            posterior = _better(rounds, number, posterior, pairs, seen)
         return replace(posterior, pool=_pool(rounds, number, posterior))
+
+
+def _better(
+    rounds: Rounds, number: int, posterior: NLEPosterior, pairs: Pairs, seen: np.ndarray
+) -> NLEPosterior:
+    """The posterior with an exponential family in place of its flow, where that is better.
+
+    Args:
+        pairs: scores z and unbounded parameters c, that the flow was trained on.
+        seen: which of them, (n,) of bool; the others decide.
+    """
+    simulations, study = rounds.simulations, rounds.study
+    valid = simulations.valid
+    theta = simulations.theta.array[valid]
+    away = simulations.x.array[valid] - study.target.array_for(study.model.statistics)
+    region = Region(posterior.from_unbounded(posterior.pool))
+    near = region.holds(theta)
+    learned, judges = near & seen, near & ~seen
+    if judges.sum() < _JUDGES:
+        return posterior
+    seed, steps = rounds.seed("family", number), _LAST_STEPS if rounds.over else _STEPS_A_ROUND
+    flow = contrast(posterior.likelihood.density, pairs.c[judges], pairs.z[judges])
+
+    def of(family: flows.ExponentialFamily) -> float:
+        return contrast(family, theta[judges], away[judges])
+
+    family = exponential(
+        theta[learned], away[learned], region, seed=seed, steps=steps,
+        promising=lambda family: of(family) > flow - _BEHIND,
+    )  # fmt: skip
+    if family is None:
+        return posterior
+    rounds.history[-1]["contrast"] = {"flow": flow, "exponential family": of(family)}
+    if not of(family) > flow:
+        return posterior
+    likelihood = replace(posterior.likelihood, density=family)
+    return replace(
+        posterior, likelihood=likelihood, observed=np.zeros((1, away.shape[1])), architecture=None
+    )
 
 
 def _scout(rounds: Rounds) -> NPEPosterior:

@@ -2,7 +2,8 @@
 
     log p(theta | x_o) = log p(theta) + log P(valid | theta) + log q(x_o | theta, valid) - log Z
 
-with q a conditional flow over statistics and P(valid | theta) a classifier. Samples are the ends of
+with q a conditional flow over statistics, or an exponential family up to a function of x, and
+P(valid | theta) a classifier. Samples are the ends of
 chains (``chains``) that start at kept ones. Z, the evidence, comes from bridge sampling (Meng &
 Wong 1996) between the samples and a normal fitted to half of them, in unbounded space.
 """
@@ -40,17 +41,23 @@ _BRIDGE_STEPS = 200
 class Likelihood(eqx.Module):
     """log q(x | theta, valid) + log P(valid | theta), up to a constant, at unbounded points z.
 
-    x is a few points (p, k), because a value that repeats stands for an interval (``scores``).
+    x is a few points (p, k), because a value that repeats stands for an interval (``scores``). An
+    exponential family takes statistics as they are, less the observed ones, and parameters.
     """
 
-    flow: flows.ConditionalFlow | flows.Ensemble
+    density: flows.ConditionalFlow | flows.ExponentialFamily
     validity: Validity | None
 
-    def __call__(self, z: Array, x: Array) -> Array:
-        values = jax.vmap(lambda point: self.flow.log_prob(point, z))(x)
-        normal = 0.5 * jnp.sum(x**2, axis=1)  # the mean is over the points' normal scores
-        value = jax.nn.logsumexp(values + normal)
+    def __call__(self, z: Array, x: Array, prior: Prior) -> Array:
+        value = self._of_valid(z, x, prior)
         return value if self.validity is None else value + self.validity.log_chance(z)
+
+    def _of_valid(self, z: Array, x: Array, prior: Prior) -> Array:
+        if isinstance(self.density, flows.ExponentialFamily):
+            return self.density.log_prob(x[0], prior.bijection.transform(z))
+        values = jax.vmap(lambda point: self.density.log_prob(point, z))(x)
+        normal = 0.5 * jnp.sum(x**2, axis=1)  # the mean is over the points' normal scores
+        return jax.nn.logsumexp(values + normal)
 
 
 @dataclass(frozen=True)
@@ -62,8 +69,9 @@ class NLEPosterior(Posterior):
         statistics: columns of x.
         observation: the x that it is conditioned on.
         likelihood: the trained likelihood.
-        architecture: what its flow is made of.
-        observed: points (p, k) that stand for the observation, in the likelihood's units.
+        architecture: what its flow is made of; None where an exponential family does better.
+        observed: points (p, k) that stand for the observation, in the likelihood's units; zeros
+            (1, k) for an exponential family.
         pool: samples in unbounded space, (m, d), from which chains start.
     """
 
@@ -71,7 +79,7 @@ class NLEPosterior(Posterior):
     statistics: tuple[Column, ...]
     observation: Observation
     likelihood: Likelihood
-    architecture: flows.Architecture
+    architecture: flows.Architecture | None
     observed: np.ndarray
     pool: np.ndarray
     kind = "nle"
@@ -167,8 +175,11 @@ class NLEPosterior(Posterior):
     def write(self, folder: Folder) -> None:
         write_weights(folder, "posterior.safetensors", self.likelihood)
         folder.write_arrays("pool.npz", {"pool": self.pool, "observed": self.observed})
+        density = self.likelihood.density
+        family = isinstance(density, flows.ExponentialFamily)
         details = {
-            "architecture": asdict(self.architecture),
+            "architecture": None if self.architecture is None else asdict(self.architecture),
+            "bends": len(density.heights) if family else None,
             "validity": self.likelihood.validity is not None,
         }
         write_common(folder, self, details)
@@ -198,7 +209,7 @@ def _chains(likelihood, constant: Constant, x, starts, words, steps: int) -> Arr
 
     def one(z, word):
         key = jr.fold_in(jr.wrap_key_data(word, impl="threefry2x32"), 3)
-        return walk(lambda z: likelihood(z, x) + beyond_normal(prior, z), z, key, steps)
+        return walk(lambda z: likelihood(z, x, prior) + beyond_normal(prior, z), z, key, steps)
 
     return jax.vmap(one)(starts, words)
 
@@ -210,12 +221,13 @@ def _transformed(constant: Constant, z) -> Array:
 
 @eqx.filter_jit
 def _joints(likelihood, constant: Constant, x, z) -> Array:
-    return jax.vmap(lambda row: likelihood(row, x) + log_prior(constant.prior, row))(z)
+    prior = constant.prior
+    return jax.vmap(lambda row: likelihood(row, x, prior) + log_prior(prior, row))(z)
 
 
 def _log_density(likelihood, constant: Constant, x, theta) -> Array:
     z = constant.prior.bijection.inverse(theta)
-    return likelihood(z, x) + constant.prior.log_density(theta)
+    return likelihood(z, x, constant.prior) + constant.prior.log_density(theta)
 
 
 @eqx.filter_jit
@@ -231,10 +243,15 @@ def _gradients(likelihood, constant: Constant, x, theta) -> Array:
 def read(folder: Folder, prior: Prior | None = None) -> NLEPosterior:
     """The posterior stored in a folder; the entry point ``nle`` of ``lanternfish.posteriors``."""
     common, details = read_common(folder, prior)
-    architecture = flows.Architecture(**details["architecture"])
+    made_of = details["architecture"]
+    architecture = None if made_of is None else flows.Architecture(**made_of)
     d, k = len(common["prior"]), len(common["statistics"])
     validity = Validity(np.random.default_rng(0), d) if details["validity"] else None
-    empty = Likelihood(flows.empty(architecture, k, d), validity)
+    if architecture is None:
+        density = flows.empty_exponential(k, d, details["bends"])
+    else:
+        density = flows.empty(architecture, k, d)
+    empty = Likelihood(density, validity)
     arrays = folder.read_arrays("pool.npz")
     return NLEPosterior(
         likelihood=read_weights(folder, "posterior.safetensors", empty),

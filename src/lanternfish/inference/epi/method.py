@@ -7,7 +7,8 @@ maximum entropy:
 
 with T the whitened statistics and their squares (``problem``). A study is a pilot from the prior, a
 population that is annealed to the property (``population``), densities fitted to it (``start``), a
-compiled loop over all of them (``training``) and a judgement on fresh simulations:
+compiled loop over all of them (``training``), a step that takes what is left of the residual
+(``projection``) and a judgement on fresh simulations:
 whether q has the property (``convergence``) and how much entropy there is to have beyond that
 of q (``certificate``). What is not proven is trained further, twice at most; then the best
 distribution is returned, marked as not converged.
@@ -23,10 +24,12 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import ClassVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from lanternfish import flows
 from lanternfish.core import EmergentProperty, JaxSimulator, PropertyRange, Simulations
@@ -42,6 +45,7 @@ from lanternfish.inference.epi.pilot import Pilot, fly
 from lanternfish.inference.epi.population import Annealed, anneal, recalled
 from lanternfish.inference.epi.posterior import EPIPosterior
 from lanternfish.inference.epi.problem import Problem
+from lanternfish.inference.epi.projection import projected
 from lanternfish.inference.epi.runaway import check_held
 from lanternfish.inference.epi.span import Span
 from lanternfish.inference.epi.start import fitted
@@ -55,7 +59,7 @@ _STAGE = Stage("train", 1, 1)
 _LEAST_SAMPLES = 4_000
 _JUDGED = 2**40
 _LONGER = 3  # times the steps for a range of properties
-_MANY = 32  # dimensions beyond which no population is annealed
+_MANY = 32  # dimensions beyond which no population is annealed, and no residual projected away
 
 
 @dataclass(frozen=True)
@@ -241,12 +245,25 @@ class _Search:
                 self.fixed, state, self.keys, place, self._tell, self.recorder
             )
             curves += more
+            state = self._projected(state)
             found = self._judge(state, number)
             best = max(found, key=lambda judged: (judged.passed, judged.score))
             if best.passed or best.hopeless:
                 break
             state = training.again(state)
         return best, state, curves, found
+
+    def _projected(self, state: State) -> State:
+        """The averages with the property's moments, where simulations are cheap."""
+        dim = len(self.study.model.prior)
+        if self.recorder is not None or self.fixed.span.dim or dim > _MANY:
+            return state
+        averages = []
+        for i, params in enumerate(state.average):
+            seed = stream(self.study.seed, f"projection {i}")
+            flow = projected(self.fixed.density(params), self.problem, seed)
+            averages.append(ravel_pytree(eqx.filter(flow, eqx.is_inexact_array))[0])
+        return state._replace(average=jnp.stack(averages))
 
     def simulations(self, state: State) -> Simulations:
         """What was simulated for training, where that is not part of the compiled loop."""

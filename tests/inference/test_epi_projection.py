@@ -1,0 +1,59 @@
+"""The step that takes the rest of the residual, against draws of its own."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lanternfish as lf
+from lanternfish import flows
+from lanternfish.inference.epi.problem import Problem
+from lanternfish.inference.epi.projection import projected
+
+PRIOR = lf.Prior(a=lf.Normal(0, 1), b=lf.Normal(0, 1))
+
+
+def problem(function, **target):
+    model = lf.Model(PRIOR, lf.JaxSimulator(function, tuple(target)))
+    return Problem(model, lf.EmergentProperty(**target), 1, "uniform")
+
+
+@pytest.fixture(scope="module")
+def flow():
+    return flows.pushforward(0, flows.push_for(2), 2)
+
+
+def thetas(flow, asked, n=200_000):
+    noise = jax.random.normal(jax.random.key(5), (2, n))
+    return np.asarray(asked.parameters(flow.forward(noise)[0])[0], np.float64)
+
+
+def test_means_and_variances_become_those_of_the_property(flow):
+    """Of a standard normal density, with statistics that bend."""
+    asked = problem(
+        lambda t, key: {"x": t["a"] + 0.2 * t["b"] ** 2, "y": t["b"]}, x=(0.3, 1.1), y=(-0.1, 0.9)
+    )
+    before, after = (thetas(q, asked) for q in (flow, projected(flow, asked, 0)))
+    found = lambda t: (t[:, 0] + 0.2 * t[:, 1] ** 2, t[:, 1])  # noqa: E731
+    assert abs(found(before)[1].mean() + 0.1) > 0.09
+    for values, mean, sd in zip(found(after), (0.3, -0.1), (1.1, 0.9), strict=True):
+        assert values.mean() == pytest.approx(mean, abs=0.01 * sd)
+        assert values.std() == pytest.approx(sd, rel=0.01)
+
+
+def test_draws_without_statistics_do_not_count(flow):
+    """x is known where b < 1 alone, which the other statistic keeps where it is."""
+    half = lambda t, key: {"x": jnp.where(t["b"] < 1, t["a"], jnp.nan)}  # noqa: E731
+    asked = problem(half, x=(0.15, 1.05))
+    theta = thetas(projected(flow, asked, 0), asked)
+    kept = theta[theta[:, 1] < 1, 0]
+    assert kept.mean() == pytest.approx(0.15, abs=0.01)
+    assert kept.std() == pytest.approx(1.05, rel=0.01)
+
+
+def test_a_property_out_of_reach_makes_nothing_worse(flow):
+    asked = problem(lambda t, key: {"x": jnp.tanh(t["a"])}, x=(3.0, 0.1))
+    value = np.tanh(thetas(projected(flow, asked, 0), asked)[:, 0])
+    assert np.isfinite(value).all()
+    worst = lambda v: max(abs(v.mean() - 3) / 0.1, abs(v.var() / 0.01 - 1))  # noqa: E731
+    assert worst(value) <= worst(np.tanh(thetas(flow, asked)[:, 0])) * 1.01
