@@ -24,7 +24,7 @@ def flow():
 
 
 def thetas(flow, asked, n=200_000):
-    noise = jax.random.normal(jax.random.key(5), (2, n))
+    noise = jax.random.normal(jax.random.key(5), (flow.dim, n))
     return np.asarray(asked.parameters(flow.forward(noise)[0])[0], np.float64)
 
 
@@ -57,3 +57,21 @@ def test_a_property_out_of_reach_makes_nothing_worse(flow):
     assert np.isfinite(value).all()
     worst = lambda v: max(abs(v.mean() - 3) / 0.1, abs(v.var() / 0.01 - 1))  # noqa: E731
     assert worst(value) <= worst(np.tanh(thetas(flow, asked)[:, 0])) * 1.01
+
+
+def test_layers_move_as_wholes_in_many_dimensions():
+    """A sum of squares and a mean of forty parameters."""
+    names = [f"p{i}" for i in range(40)]
+    prior = lf.Prior(**{name: lf.Normal(0, 1) for name in names})
+
+    def simulate(theta, key):
+        values = jnp.stack([theta[name] for name in names])
+        return {"length": jnp.sqrt(jnp.mean(values**2)), "overlap": jnp.mean(values * values[::-1])}
+
+    target = lf.EmergentProperty(length=(0.95, 0.12))
+    model = lf.Model(prior, lf.JaxSimulator(simulate, ("length", "overlap")))
+    asked = Problem(model, target, 1, "uniform")
+    flow = projected(flows.pushforward(0, flows.push_for(40), 40), asked, 0)
+    length = np.sqrt((thetas(flow, asked, 20_000) ** 2).mean(axis=1))
+    assert length.mean() == pytest.approx(0.95, abs=0.0032)
+    assert length.std() == pytest.approx(0.12, rel=0.03)

@@ -9,8 +9,14 @@ so that every elementwise operation is one long vector.
 A layer passes half of the coordinates; of the others, each is bent by a spline (which splits a
 density into modes) and then shifted and scaled (which follows narrow ridges), all given by a
 network of the passing half. In few dimensions a linear map follows, (I + L) diag(s) (I + U) with
-triangular L and U, which turns the coordinates to where a ridge runs. Layers start as the identity,
-so that the density starts as N(0, I).
+triangular L and U, which turns the coordinates to where a ridge runs. In many dimensions all
+coordinates may have one scale that varies, and pairs of them a correlation: there the network also
+sees the length of the passing half,
+
+    t = sqrt(2 p) (log(|held| / sqrt(p)) - c),    of p coordinates; about N(0, 1) at first,
+
+which besides adds g t to every log scale, and a matrix adds a linear map of the passing half to the
+shifts. Layers start as the identity, so that the density starts as N(0, I).
 """
 
 from __future__ import annotations
@@ -28,6 +34,7 @@ from lanternfish.flows.networks import Linear
 
 _BOUND = 5.0  # splines act on [-bound, bound] and are the identity outside
 _MOST = 3.0  # of a log scale
+_LEAST = 1e-8  # mean square of a passing half
 _FEW = 4  # dimensions up to which the smallest density will do
 _MANY = 32  # dimensions above which splines and linear maps would cost more than they bring
 
@@ -68,6 +75,8 @@ class _Layer(eqx.Module):
     last: Linear
     lower: Array | np.ndarray
     upper: Array | np.ndarray
+    across: Array | np.ndarray
+    gauge: Array | np.ndarray
     order: Array | np.ndarray
     back: Array | np.ndarray
     mixes: bool = eqx.field(static=True)
@@ -79,18 +88,32 @@ class _Layer(eqx.Module):
         size = dim if self.mixes else 0
         self.lower = self.upper = np.zeros((size, size), np.float32)
         outputs = moved * (2 + (3 * push.bins - 1 if push.bins else 0))
-        self.first = Linear(rng, dim // 2 + cond_dim, push.width)
+        wide = 0 if self.mixes else 1
+        self.across = np.zeros((wide * moved, wide * (dim // 2)), np.float32)
+        self.gauge = np.zeros(2 * wide, np.float32)  # c and g
+        self.first = Linear(rng, dim // 2 + wide + cond_dim, push.width)
         self.inner = tuple(Linear(rng, push.width, push.width) for _ in range(push.depth))
         self.last = Linear(rng, push.width, outputs, gain=0.0)
         self.order, self.back = (a.astype(np.int32) for a in (order, np.argsort(order)))
 
     def _given(self, held: Array, condition: Array, moved: int) -> tuple[Array, Array, Array]:
         """Shift, log scale (moved, n) and raw spline parameters (3 K - 1, moved, n)."""
-        h = _affine(self.first, jnp.concatenate([held, condition]))
+        if self.mixes:
+            return self._of_network(jnp.concatenate([held, condition]), moved)
+        length = 0.5 * jnp.log(jnp.mean(held**2, axis=0, keepdims=True) + _LEAST)
+        length = np.sqrt(2 * len(held)) * (length - self.gauge[0])
+        seen = jnp.concatenate([held, length, condition])
+        shift, scale, raw = self._of_network(seen, moved, self.gauge[1] * length)
+        return shift + jnp.asarray(self.across) @ held, scale, raw
+
+    def _of_network(
+        self, seen: Array, moved: int, common: Array | float = 0.0
+    ) -> tuple[Array, Array, Array]:
+        h = _affine(self.first, seen)
         for linear in self.inner:
             h = _affine(linear, jax.nn.silu(h))
-        out = _affine(self.last, jax.nn.silu(h)).reshape(-1, moved, held.shape[1])
-        return out[0], _MOST * jnp.tanh(out[1] / _MOST), out[2:]
+        out = _affine(self.last, jax.nn.silu(h)).reshape(-1, moved, seen.shape[1])
+        return out[0], _MOST * jnp.tanh((out[1] + common) / _MOST), out[2:]
 
     def _mixing(self) -> tuple[Array, Array, Array]:
         """L and U of the linear map (I + L) diag(s) (I + U) after the coupling, and s (d,)."""

@@ -236,9 +236,10 @@ def contrast(density: eqx.Module, theta: np.ndarray, x: np.ndarray) -> float:
         density: its ``log_prob`` of one x (k,) and one theta (d,) is l(x, theta).
         theta, x: pairs in the units that the density takes, (n, d) and (n, k).
     """
-    theta, x = (jnp.asarray(a[-_COMPARED:], jnp.float32) for a in (theta, x))
-    every = np.asarray(_every(density, theta, x), np.float64)
-    return float(np.mean(np.diag(every) - logsumexp(every, axis=1)) + np.log(len(every)))
+    points, values = (jnp.asarray(a[-_COMPARED:], jnp.float32) for a in (theta, x))
+    every = np.asarray(_every(density, points, values), np.float64)
+    total = np.asarray(logsumexp(every, axis=1))
+    return float(np.mean(np.diag(every) - total) + np.log(len(every)))
 
 
 @eqx.filter_jit

@@ -45,7 +45,7 @@ class Likelihood(eqx.Module):
     exponential family takes statistics as they are, less the observed ones, and parameters.
     """
 
-    density: flows.ConditionalFlow | flows.ExponentialFamily
+    density: flows.ConditionalFlow | flows.Ensemble | flows.ExponentialFamily
     validity: Validity | None
 
     def __call__(self, z: Array, x: Array, prior: Prior) -> Array:

@@ -9,7 +9,7 @@ moving the means by dm and the variances by dv costs
 so that the natural step is a = V^-1 (0 - m) for the mean and b = (2 V o V)^-1 (1 - v) for the
 variance, as a tilt a . (u - m) + b . (u - m)^2. While the statistics still vary widely, it tightens
 them by a constant factor in each unit of time, whatever their scale: no penalty has to be tuned.
-Its length is held to one nat.
+Its length is held to one nat, or so far from the property to more where dimensions are many.
 """
 
 from __future__ import annotations
@@ -40,21 +40,27 @@ def spread(u: Array, square: Array, weight: Array) -> Spread:
     return Spread(mean, covariance, weight @ square / total - mean**2)
 
 
-def natural(at: Spread, metric: Spread) -> tuple[Array, Array, Array]:
+def natural(
+    at: Spread, metric: Spread, most: float = 1.0, least: float = 0.0
+) -> tuple[Array, Array, Array]:
     """The natural step (a, b), each (r,), of a residual, and its whole length in sqrt(nats).
 
     Args:
         at: moments whose residual is to be removed.
-        metric: moments that give the geometry, and the length that is held to 1.
+        metric: moments that give the geometry, and the length.
+        least: variance below which the geometry is that of this variance.
+        most: what the length is held to far from the property; nearer, a third of it, 1 at least.
     """
-    v = metric.covariance + 0.0
+    diagonal = jnp.diag(metric.covariance)
+    wider = jnp.sqrt(jnp.maximum(diagonal, least) / (diagonal + 1e-12))
+    v = metric.covariance * jnp.outer(wider, wider) if least else metric.covariance
     v = v + jnp.diag(_RIDGE * jnp.diag(v) + 1e-6)
     square = 2 * v**2
     a, b = jnp.linalg.solve(v, -at.mean), jnp.linalg.solve(square, 1 - at.variance)
     pull_mean = metric.mean @ jnp.linalg.solve(v, metric.mean)
     away = 1 - metric.variance
     length = jnp.sqrt(jnp.maximum(pull_mean + away @ jnp.linalg.solve(square, away), 1e-12))
-    held = jnp.minimum(1.0, 1.0 / length)
+    held = jnp.minimum(1.0, jnp.clip(length / 3, 1.0, most) / length)
     return a * held, b * held, length
 
 

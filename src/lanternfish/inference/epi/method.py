@@ -59,7 +59,7 @@ _STAGE = Stage("train", 1, 1)
 _LEAST_SAMPLES = 4_000
 _JUDGED = 2**40
 _LONGER = 3  # times the steps for a range of properties
-_MANY = 32  # dimensions beyond which no population is annealed, and no residual projected away
+_FURTHER = 2  # times the steps to the property in many dimensions
 
 
 @dataclass(frozen=True)
@@ -197,9 +197,11 @@ class _Search:
         seeds = [stream(study.seed, f"member {i}") for i in range(method.members)]
         dim = len(study.model.prior)
         built = [flows.pushforward(seed, push, dim, span.dim) for seed in seeds]
-        longer = _LONGER if span.dim else 1
+        longer, further = _LONGER if span.dim else 1, _FURTHER if dim > training.MANY else 1
         self.loop = replace(
-            method.loop, tighten=longer * method.loop.tighten, polish=longer * method.loop.polish
+            method.loop,
+            tighten=longer * further * method.loop.tighten,
+            polish=longer * method.loop.polish,
         )
         self.fixed = Fixed(problem, built[0], span, self.loop, pilot.path, not pilot.weighed)
         states = [training.first_state(flow, self.loop, pilot.spread, span) for flow in built]
@@ -212,7 +214,8 @@ class _Search:
         self.state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
         self.keys = jnp.stack([jr.key(seed % 2**32) for seed in seeds])
         self.recorder = None
-        if problem.simulation is None or (pilot.costly and not span.dim):
+        costly = pilot.costly and not span.dim and not self.fixed.many
+        if problem.simulation is None or costly:
             first = len(pilot.simulations)
             self.recorder = Recorder(study, problem, self.loop.round, first)
 
@@ -220,7 +223,7 @@ class _Search:
         """A population at the property, where there is a way to it."""
         problem, dim = self.problem, len(self.study.model.prior)
         size = self.method.population
-        if problem.simulation is None or self.fixed.span.dim or dim > _MANY or size == 0:
+        if problem.simulation is None or self.fixed.span.dim or dim > training.MANY or size == 0:
             return None
         place = None if self.study.folder is None else self.study.folder / "training" / "population"
         if place is not None and checkpoints.kept(place):
@@ -255,8 +258,7 @@ class _Search:
 
     def _projected(self, state: State) -> State:
         """The averages with the property's moments, where simulations are cheap."""
-        dim = len(self.study.model.prior)
-        if self.recorder is not None or self.fixed.span.dim or dim > _MANY:
+        if self.recorder is not None or self.fixed.span.dim:
             return state
         averages = []
         for i, params in enumerate(state.average):

@@ -49,6 +49,7 @@ _DEPTH = 3.0  # nats, beside the spread of log weights
 TRUNCATED = 10.0  # largest importance weight, in units of the mean weight
 _ADVANTAGE = 10.0  # nats; largest reward of the score function
 _JUMP = 1e3  # largest norm of a sample's gradient, in units of the median
+_OUTSIDE = 6.0  # of the property's standard deviations
 KAPPA = 2.0  # strength of the penalty, in natural steps: e-folds that it tightens by itself
 NEVER = -1e30
 
@@ -124,6 +125,38 @@ def objective(
     return loss - jnp.sum(_fixed(weights) * scores), told
 
 
+def objective_of_many(
+    flow: Pushforward | Steered, problem: Problem, aimed: Array, draws: Draws
+) -> tuple[Array, Told]:
+    """The divergence from q's side alone, where dimensions are so many that weights say nothing.
+
+    Its gradient goes through the draws, which takes no inverse of the density: half the time.
+
+    Args:
+        aimed: natural parameter of p, (2, r); see ``aim``.
+    """
+    n = draws.noise.shape[1]
+    z, log_det = flow.forward(draws.noise)
+    theta, log_b = problem.parameters(z)
+    mine, pull = _features(problem, _fixed(theta), draws.key, True)
+    assert pull is not None
+    loss = jnp.mean(-log_det - log_b - jnp.sum(pull(aimed, n) * theta, 1))
+    cost = penalty(mine.valid, jnp.full(n, 1 / n))
+    dead = jax.lax.cond(
+        jnp.all(mine.valid),
+        lambda points: jnp.zeros(()),
+        lambda points: jnp.sum(cost * flow.log_prob(points)),
+        _fixed(z),
+    )
+    log_q = _fixed(standard_normal(draws.noise) - log_det)
+    alive = mine.valid.astype(jnp.float32)
+    told = Told(
+        spread(mine.u, mine.square, alive), jnp.mean(_fixed(log_b) - log_q), jnp.ones(()),
+        1 - jnp.mean(alive),
+    )  # fmt: skip
+    return loss + dead, told
+
+
 def _features(problem: Problem, theta: Array, key: Array, path: bool):
     """Features of all points, and a function that pulls forces on T back to parameters."""
 
@@ -138,7 +171,9 @@ def _features(problem: Problem, theta: Array, key: Array, path: bool):
 
     def pull(eta, n):
         mine = (valid & (jnp.arange(len(theta)) < n))[:, None]
-        return _tamed(vjp((mine * eta[0], mine * eta[1]))[0][:n])
+        near = jnp.abs(u) < _OUTSIDE  # beyond, no statistic is pulled further out
+        outwards = jnp.where(near, eta[1], jnp.minimum(eta[1], 0.0))
+        return _tamed(vjp((mine * eta[0], mine * outwards))[0][:n])
 
     return Features(u, square, valid), pull
 

@@ -3,12 +3,13 @@
 What training leaves of the residual r of means and variances (m, v - 1) is mostly noise of the last
 batches. Newton steps of least length remove it,
 
-    d = J^T (J J^T)^-1 (-r),    J the slopes of m and v in the weights,
+    d = J^T (J J^T + e I)^-1 (-r),    J the slopes of m and v in the weights,
 
 in the weights of the last layers that do not depend on where a point is: shifts and scales of the
 couplings and between them. They are so few that J is known well, by differences on the same draws;
 of all weights, a short step would mostly fit the noise of J. Moments are those of quasi-random
-draws (Owen 1997), more than slopes are taken of. No slope of the simulator is needed.
+draws (Owen 1997), more than slopes are taken of. No slope of the simulator is needed. In many
+dimensions layers move as wholes: by how they see lengths, a common scale, a factor of their map.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ from lanternfish.flows import Pushforward
 from lanternfish.inference.epi.problem import Problem
 
 _DRAWS, _PARTS, _CHUNK = 32_768, 4, 512  # one part is for slopes
-_NEWTON = 3  # steps
-_HALVED = 3  # times that a step that does not help is halved
-_DIFFERENCE = 0.02  # of a weight
+_NEWTON = 8  # steps, at most
+_DONE, _NEAR = 3e-3, 0.5  # residual at which they end, and from which there is no short step
+_DAMPED = 1e-3
+_HALVED = 6  # times that a step that does not help is halved
+_DIFFERENCE = 0.01  # of a weight
 _LAYERS = 3  # the last ones
 
 
@@ -39,10 +42,11 @@ def projected(flow: Pushforward, problem: Problem, seed: int) -> Pushforward:
     points = ndtri(np.clip(points, 1e-7, 1 - 1e-7)).reshape(_PARTS, -1, _CHUNK, flow.dim)
     draws = jnp.asarray(points.transpose(0, 1, 3, 2), jnp.float32)
     keys = jr.split(jr.key(seed % 2**32), draws.shape[:2])
-    slopes = _slopes(flow, problem, draws[:1], keys[:1])
     residual = _residual(flow, problem, draws, keys)
     for _ in range(_NEWTON):
-        step = np.linalg.lstsq(slopes, -residual, rcond=1e-6)[0]
+        if not _DONE < np.max(np.abs(residual)) < _NEAR:
+            break
+        step = _step(residual, _slopes(flow, problem, draws[:1], keys[:1]))
         for halving in range(_HALVED):
             moved = _moved(flow, step / 2**halving)
             after = _residual(moved, problem, draws, keys)
@@ -54,27 +58,58 @@ def projected(flow: Pushforward, problem: Problem, seed: int) -> Pushforward:
     return flow
 
 
+def _step(residual: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+    """The step d, of equations of one length each."""
+    lengths = np.linalg.norm(slopes, axis=1) + 1e-30
+    unit = slopes / lengths[:, None]
+    square = unit @ unit.T + _DAMPED * np.eye(len(unit))
+    return -unit.T @ np.linalg.solve(square, residual / lengths)
+
+
 def _moved(flow: Pushforward, step: np.ndarray) -> Pushforward:
     vector, build = _split(flow)
     return build(vector + jnp.asarray(step, jnp.float32))
 
 
 def _split(flow: Pushforward):
-    """The weights that are moved, as a vector, and the flow of such a vector."""
-    moved = flow.dim - flow.dim // 2
-    mixed = jnp.arange(flow.layers.upper.shape[-1])
+    """What is moved, as a vector, and the flow of such a vector."""
+    return _of_many(flow) if flow.layers.gauge.size else _of_few(flow)
+
+
+def _of_few(flow: Pushforward):
+    """Shifts and log scales of the last layers, and of the linear maps after them."""
+    moved, mixed = flow.dim - flow.dim // 2, jnp.arange(flow.dim)
+    all_biases, all_upper = jnp.asarray(flow.layers.last.bias), jnp.asarray(flow.layers.upper)
+    found = all_biases[-_LAYERS:, : 2 * moved], all_upper[-_LAYERS:, mixed, mixed]
+    vector, unravel = ravel_pytree(found)
 
     def build(vector: Array) -> Pushforward:
         biases, scales = unravel(vector)
-        where = lambda f: (f.layers.last.bias, f.layers.upper)  # noqa: E731
-        bias = flow.layers.last.bias.at[-_LAYERS:, : 2 * moved].set(biases)
-        upper = flow.layers.upper.at[-_LAYERS:, mixed, mixed].set(scales)
-        return eqx.tree_at(where, flow, (bias, upper))
+        bias = all_biases.at[-_LAYERS:, : 2 * moved].set(biases)
+        upper = all_upper.at[-_LAYERS:, mixed, mixed].set(scales)
+        return eqx.tree_at(lambda f: (f.layers.last.bias, f.layers.upper), flow, (bias, upper))
 
-    layers = flow.layers
-    found = layers.last.bias[-_LAYERS:, : 2 * moved], layers.upper[-_LAYERS:, mixed, mixed]
-    vector, unravel = ravel_pytree(found)
     return vector, build
+
+
+def _of_many(flow: Pushforward):
+    """Of each of the last layers: its gauge, a factor of its linear map, and a common scale."""
+    moved, layers = flow.dim - flow.dim // 2, flow.layers
+    gauges, maps, biases = map(jnp.asarray, (layers.gauge, layers.across, layers.last.bias))
+    count = min(_LAYERS, len(gauges))
+    unit = jnp.array([1 / np.sqrt(2 * (flow.dim // 2)), 1.0])  # by which c moves t by 1
+
+    def build(vector: Array) -> Pushforward:
+        gauge, factor, scale = jnp.split(vector, (2 * count, 3 * count))
+        changed = (
+            gauges.at[-count:].add(gauge.reshape(count, 2) * unit),
+            maps.at[-count:].multiply(jnp.exp(factor)[:, None, None]),
+            biases.at[-count:, moved : 2 * moved].add(scale[:, None]),
+        )
+        where = lambda f: (f.layers.gauge, f.layers.across, f.layers.last.bias)  # noqa: E731
+        return eqx.tree_at(where, flow, changed)
+
+    return jnp.zeros(4 * count), build
 
 
 def _residual(flow: Pushforward, problem: Problem, draws: Array, keys: Array) -> np.ndarray:

@@ -38,7 +38,7 @@ from lanternfish.core import Folder
 from lanternfish.inference import checkpoints
 from lanternfish.inference.epi.dual import Spread, natural, tilted
 from lanternfish.inference.epi.memory import Memory, Recorder, blank, recalled
-from lanternfish.inference.epi.objective import Balance, Draws, aim, objective
+from lanternfish.inference.epi.objective import Balance, Draws, aim, objective, objective_of_many
 from lanternfish.inference.epi.problem import Problem
 from lanternfish.inference.epi.span import Span
 
@@ -51,6 +51,8 @@ _AT_REST = 0.2  # length of the residual, sqrt(nats), at which tightening ends
 _LAST = 0.75  # share of polishing after which weights alone decide: they balance modes
 _FADED = 0.25  # share of polishing over which weights fade where statistics are noisy
 _LEAST = {"batch": 8, "tighten": EPOCH, "polish": EPOCH, "fit": 20, "round": 64}
+MANY = 32  # dimensions beyond which importance weights and populations do not work
+_STRIDE = 256  # dimensions above which a natural step may be longer than 1, as their root
 _AVERAGE = 0.01  # weight of the newest weights in their average
 
 
@@ -121,6 +123,11 @@ class Fixed(eqx.Module):
         """The pushforward of a vector of weights."""
         trained, rest = eqx.partition(self.flow, eqx.is_inexact_array)
         return eqx.combine(ravel_pytree(trained)[1](params), rest)
+
+    @property
+    def many(self) -> bool:
+        """Whether there are so many dimensions that importance weights say nothing."""
+        return self.flow.dim > MANY and self.path
 
 
 def first_state(flow: flows.Pushforward, loop: Loop, start: Spread, span: Span) -> State:
@@ -255,6 +262,8 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
         if memory is not None:
             return recalled(whole, aimed, memory, now, balance, loop.batch)
         draws = _draws(now, problem, loop.batch)
+        if fixed.many:
+            return objective_of_many(flow, problem, aimed, draws)
         return objective(flow, problem, aimed, draws, balance, fixed.path)
 
     slope, told = jax.grad(loss, has_aux=True)(state.params)
@@ -264,7 +273,9 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
     found = (span.from_middle(told.spread, away), told.effective, told.entropy, told.dead)
     near = _nearer((state.spread, state.effective, state.entropy, state.dead), found, span, hats)
     spread, effective, entropy, dead = near
-    a, b, length = jax.vmap(natural)(spread, spread)
+    most = max(1.0, (fixed.flow.dim / _STRIDE) ** 0.5)
+    floor = 1.0 if fixed.many else 0.0  # eta must not rise faster than a lagging q can follow
+    a, b, length = jax.vmap(lambda knot: natural(knot, knot, most, floor))(spread)
     low, high, least = _PACE
     pace = jnp.clip((effective - low) / (high - low), least, 1.0)
     size = _TIGHTEN * pace * decay * jnp.minimum(1.0, span.pace * hats)
