@@ -281,6 +281,15 @@ def test_health_and_metrics(server):
     assert 'route="/health"' in text
 
 
+@pytest.mark.parametrize("before", [2**63, 2**80, -(2**80)])
+def test_numbers_that_no_database_holds_are_numbers(server, before):
+    sign_in(server, "owner", "wrong password here")
+    with server.client("admin") as admin:
+        found = admin.get("/api/v1/admin/audit", params={"before": before})
+    assert found.status_code == 200
+    assert bool(found.json()) == (before > 0)
+
+
 def test_who_did_what_is_kept(server):
     with server.browser("admin") as admin:
         assert "sign-in" in admin.get("/admin").text

@@ -174,11 +174,11 @@ def delete(request: Request, job_id: str) -> None:
 @router.get("/jobs/{job_id}/log", **allow(Action.SEE, "job"), response_class=Response)
 def log(request: Request, job_id: str, offset: int = 0, limit: int = MOST_LOG) -> Response:
     """The log as text, from a byte offset; `X-Next-Offset` is where the next part begins."""
-    limit = min(max(limit, 1), MOST_LOG)
-    data, _ = st.log_from(platform_of(request).store, job_id, max(offset, 0), limit)
+    limit, offset = min(max(limit, 1), MOST_LOG), min(max(offset, 0), st.LARGEST)
+    data, _ = st.log_from(platform_of(request).store, job_id, offset, limit)
     data = data[:limit]
     headers = {
-        "X-Next-Offset": str(max(offset, 0) + len(data)),
+        "X-Next-Offset": str(offset + len(data)),
         "Content-Disposition": disposition(f"{job_id}.log", True),
     }
     return Response(data, headers=headers, media_type="text/plain; charset=utf-8")

@@ -64,7 +64,7 @@ from lanternfish.service.store.data import (
     note_content,
     uploads_of,
 )
-from lanternfish.service.store.database import Store, open
+from lanternfish.service.store.database import LARGEST, Store, open
 from lanternfish.service.store.errors import (
     ConflictError,
     ExpiredError,
@@ -145,6 +145,7 @@ from lanternfish.service.store.upkeep import (
 )
 
 __all__ = [
+    "LARGEST",
     "LEASE",
     "Blobs",
     "ConflictError",

@@ -27,6 +27,7 @@ from lanternfish.service.store.disks import refuse_network
 from lanternfish.service.store.errors import StoreError
 from lanternfish.service.store.schema import bring_up, check_version
 
+LARGEST = 2**62  # number that is asked for: databases hold 64 bits
 PATIENCE = 60.0  # seconds that a write waits for others' writes
 IDLE = 1.0  # seconds after which a connection to PostgreSQL may have gone
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from lanternfish.service.jobs import Role
 from lanternfish.service.store import tables as t
-from lanternfish.service.store.database import Store
+from lanternfish.service.store.database import LARGEST, Store
 from lanternfish.service.store.errors import (
     ConflictError,
     NotFoundError,
@@ -244,7 +244,7 @@ def trail(
     if group is not None:
         query = query.where(a.group_id == group)
     if before is not None:
-        query = query.where(a.id < before)
+        query = query.where(a.id < max(-LARGEST, min(before, LARGEST)))
     with store.read() as tx:
         return list(tx.execute(query.order_by(a.id.desc()).limit(limit)))
 
