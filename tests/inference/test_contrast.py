@@ -38,6 +38,12 @@ def run(counts, tmp_path_factory):
     return lf.infer(*counts, method, seed=0, store=folder, progress=False), folder
 
 
+@pytest.fixture
+def brief(monkeypatch):
+    """First fits of few steps, for what does not depend on how good they are."""
+    monkeypatch.setattr(room, "_STEPS", 30)
+
+
 def linear_gaussian(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     theta = rng.normal(size=(n, 2))
@@ -46,8 +52,8 @@ def linear_gaussian(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_linear_gaussian_model_is_found():
     """l(x, s) - l(x, t) is the difference of log likelihoods."""
-    theta, x = linear_gaussian(3_000)
-    family = exponential(theta, x, Region(theta), seed=0, steps=50)
+    theta, x = linear_gaussian(2_000)
+    family = exponential(theta, x, Region(theta), seed=0, steps=20)
     assert family is not None
     some, points = x[:5], np.random.default_rng(1).uniform(-1, 1, (40, 2))
     found = np.array([[float(family.log_prob(a, t)) for t in points] for a in some])
@@ -146,7 +152,7 @@ def test_a_density_that_is_named_is_not_raced(counts):
     assert "contrast" not in run.history["rounds"][-1]
 
 
-def test_parameters_that_bend_keep_the_flow():
+def test_parameters_that_bend_keep_the_flow(brief):
     """x of a ring: the natural parameters are not linear in theta."""
 
     def ring(theta, key):
@@ -159,7 +165,7 @@ def test_parameters_that_bend_keep_the_flow():
     assert run.posterior.architecture is not None
 
 
-def test_too_few_or_unpromising_pairs_give_no_family():
+def test_too_few_or_unpromising_pairs_give_no_family(brief):
     theta, x = linear_gaussian(3_000)
     assert exponential(theta[:100], x[:100], Region(theta), seed=0, steps=5) is None
     refuse = lambda family: False  # noqa: E731
@@ -167,7 +173,7 @@ def test_too_few_or_unpromising_pairs_give_no_family():
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1e12])
-def test_scales_of_statistics_do_not_matter(scale):
+def test_scales_of_statistics_do_not_matter(brief, scale):
     theta, x = linear_gaussian(1_500)
     told = []
     for unit in (1.0, scale):
@@ -178,7 +184,7 @@ def test_scales_of_statistics_do_not_matter(scale):
     assert told[1] == pytest.approx(told[0], abs=0.01)
 
 
-def test_a_statistic_without_noise_gives_a_number():
+def test_a_statistic_without_noise_gives_a_number(brief):
     theta, x = linear_gaussian(1_500)
     x = np.c_[x, theta[:, 0]]
     family = exponential(theta, x, Region(theta), seed=0, steps=5)
