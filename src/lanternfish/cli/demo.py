@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from lanternfish.cli.study_file import Study
 
 MODEL, TARGET = "stg", "prep_845_082"
-DEMO = {"name": "NLE", "simulations": 42_000, "rounds": 7, "first_round": 0.7}
+DEMO = {
+    "name": "NLE", "simulations": 42_000, "rounds": 7, "first_round": 0.7, "density": "maf",
+}  # fmt: skip
 OPTIONS = {"statistics": 15}  # without plateaus: the crab shows none, and most circuits neither
 OUT = Path("runs/crab")
 
