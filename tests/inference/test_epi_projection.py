@@ -33,7 +33,7 @@ def test_means_and_variances_become_those_of_the_property(flow):
     asked = problem(
         lambda t, key: {"x": t["a"] + 0.2 * t["b"] ** 2, "y": t["b"]}, x=(0.3, 1.1), y=(-0.1, 0.9)
     )
-    before, after = (thetas(q, asked) for q in (flow, projected(flow, asked, 0)))
+    before, after = (thetas(q, asked) for q in (flow, projected(flow, asked, 0)[0]))
     found = lambda t: (t[:, 0] + 0.2 * t[:, 1] ** 2, t[:, 1])  # noqa: E731
     assert abs(found(before)[1].mean() + 0.1) > 0.09
     for values, mean, sd in zip(found(after), (0.3, -0.1), (1.1, 0.9), strict=True):
@@ -45,15 +45,21 @@ def test_draws_without_statistics_do_not_count(flow):
     """x is known where b < 1 alone, which the other statistic keeps where it is."""
     half = lambda t, key: {"x": jnp.where(t["b"] < 1, t["a"], jnp.nan)}  # noqa: E731
     asked = problem(half, x=(0.15, 1.05))
-    theta = thetas(projected(flow, asked, 0), asked)
+    theta = thetas(projected(flow, asked, 0)[0], asked)
     kept = theta[theta[:, 1] < 1, 0]
     assert kept.mean() == pytest.approx(0.15, abs=0.01)
     assert kept.std() == pytest.approx(1.05, rel=0.01)
 
 
+def test_simulations_are_counted(flow):
+    """All draws once where there is nothing to do; not one more of a property that is met."""
+    met = problem(lambda t, key: {"x": t["a"]}, x=(0.0, 1.0))
+    assert projected(flow, met, 0)[1] == 32_768
+
+
 def test_a_property_out_of_reach_makes_nothing_worse(flow):
     asked = problem(lambda t, key: {"x": jnp.tanh(t["a"])}, x=(3.0, 0.1))
-    value = np.tanh(thetas(projected(flow, asked, 0), asked)[:, 0])
+    value = np.tanh(thetas(projected(flow, asked, 0)[0], asked)[:, 0])
     assert np.isfinite(value).all()
     worst = lambda v: max(abs(v.mean() - 3) / 0.1, abs(v.var() / 0.01 - 1))  # noqa: E731
     assert worst(value) <= worst(np.tanh(thetas(flow, asked)[:, 0])) * 1.01
@@ -71,7 +77,7 @@ def test_layers_move_as_wholes_in_many_dimensions():
     target = lf.EmergentProperty(length=(0.95, 0.12))
     model = lf.Model(prior, lf.JaxSimulator(simulate, ("length", "overlap")))
     asked = Problem(model, target, 1, "uniform")
-    flow = projected(flows.pushforward(0, flows.push_for(40), 40), asked, 0)
+    flow = projected(flows.pushforward(0, flows.push_for(40), 40), asked, 0)[0]
     length = np.sqrt((thetas(flow, asked, 20_000) ** 2).mean(axis=1))
     assert length.mean() == pytest.approx(0.95, abs=0.0032)
     assert length.std() == pytest.approx(0.12, rel=0.03)

@@ -37,7 +37,6 @@ from lanternfish.inference.training import Training, split
 
 _STEPS, _STEPS_A_DIMENSION = 50, 3  # of a chain from a sample of the round before
 _POOL = 2_048
-_FLOW = flows.Architecture("maf", layers=3)
 _STEPS_A_ROUND, _LAST_STEPS = 25, 100  # of the fit of an exponential family to all simulations
 _BEHIND = 0.5  # nats of contrast that a family may lack after a first fit
 _JUDGES = 50  # held-out simulations near the posterior, at least
@@ -98,13 +97,13 @@ class NLE(SequentialMethod):
         study, seed = rounds.study, rounds.seed("fit", number)
         pairs = training_pairs(study.model, rounds.simulations)
         scores = as_scores(pairs.c, study.target.array_for(study.model.statistics), seed)
-        architecture = self.architecture or _FLOW
+        architecture = self.architecture or flows.Architecture("maf", layers=self.layers)
         flow = flows.build(seed, architecture, scores.rows, pairs.z)
         ones = np.ones(len(pairs.z))  # given theta, how it was proposed does not matter
         pairs = Pairs(scores.rows, pairs.z, ones)
-        held, _ = split(len(pairs.z), self.training.held_out, seed)
-        seen = np.isin(np.arange(len(pairs.z)), held, invert=True)
-        flow = rounds.train(number, [flow], pairs, held=~seen)
+        held = np.zeros(len(pairs.z), bool)
+        held[split(len(held), self.training.held_out, seed)[0]] = True
+        flow = rounds.train(number, [flow], pairs, held=held)
         posterior = NLEPosterior(
             prior=study.model.prior,
             statistics=study.model.statistics,
@@ -115,18 +114,18 @@ class NLE(SequentialMethod):
             pool=starts,
         )
         if self.density is None:
-            posterior = _better(rounds, number, posterior, pairs, seen)
+            posterior = _better(rounds, number, posterior, pairs, held)
         return replace(posterior, pool=_pool(rounds, number, posterior))
 
 
 def _better(
-    rounds: Rounds, number: int, posterior: NLEPosterior, pairs: Pairs, seen: np.ndarray
+    rounds: Rounds, number: int, posterior: NLEPosterior, pairs: Pairs, held: np.ndarray
 ) -> NLEPosterior:
     """The posterior with an exponential family in place of its flow, where that is better.
 
     Args:
         pairs: scores z and unbounded parameters c, that the flow was trained on.
-        seen: which of them, (n,) of bool; the others decide.
+        held: which of them it did not see, (n,) of bool: those decide.
     """
     simulations, study = rounds.simulations, rounds.study
     valid = simulations.valid
@@ -134,7 +133,7 @@ def _better(
     away = simulations.x.array[valid] - study.target.array_for(study.model.statistics)
     region = Region(posterior.from_unbounded(posterior.pool))
     near = region.holds(theta)
-    learned, judges = near & seen, near & ~seen
+    learned, judges = near & ~held, near & held
     if judges.sum() < _JUDGES:
         return posterior
     seed, steps = rounds.seed("family", number), _LAST_STEPS if rounds.over else _STEPS_A_ROUND
@@ -143,14 +142,17 @@ def _better(
     def of(family: flows.ExponentialFamily) -> float:
         return contrast(family, theta[judges], away[judges])
 
+    stage = rounds.stage("train", number)
+    study.tell(Progress(stage, 1.0, None, "an exponential family, beside the flow"))
     family = exponential(
         theta[learned], away[learned], region, seed=seed, steps=steps,
         promising=lambda family: of(family) > flow - _BEHIND,
     )  # fmt: skip
     if family is None:
         return posterior
-    rounds.history[-1]["contrast"] = {"flow": flow, "exponential family": of(family)}
-    if not of(family) > flow:
+    scores = {"flow": flow, "exponential family": of(family)}
+    rounds.history[-1]["contrast"] = scores
+    if not scores["exponential family"] > flow:
         return posterior
     likelihood = replace(posterior.likelihood, density=family)
     return replace(

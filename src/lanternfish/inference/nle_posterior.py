@@ -3,9 +3,9 @@
     log p(theta | x_o) = log p(theta) + log P(valid | theta) + log q(x_o | theta, valid) - log Z
 
 with q a conditional flow over statistics, or an exponential family up to a function of x, and
-P(valid | theta) a classifier. Samples are the ends of
-chains (``chains``) that start at kept ones. Z, the evidence, comes from bridge sampling (Meng &
-Wong 1996) between the samples and a normal fitted to half of them, in unbounded space.
+P(valid | theta) a classifier. Samples are the ends of chains (``chains``) that start at kept ones.
+Z, the evidence, comes from bridge sampling (Meng & Wong 1996) between the samples and a normal
+fitted to half of them, in unbounded space.
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ def natural(
     Args:
         at: moments whose residual is to be removed.
         metric: moments that give the geometry, and the length.
-        least: variance below which the geometry is that of this variance.
         most: what the length is held to far from the property; nearer, a third of it, 1 at least.
+        least: variance below which the geometry is that of this variance.
     """
     diagonal = jnp.diag(metric.covariance)
     wider = jnp.sqrt(jnp.maximum(diagonal, least) / (diagonal + 1e-12))

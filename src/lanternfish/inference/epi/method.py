@@ -213,7 +213,7 @@ class _Search:
             states = [training.begun(s, q, eta, found) for s, q in zip(states, near, strict=True)]
         self.state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
         self.keys = jnp.stack([jr.key(seed % 2**32) for seed in seeds])
-        self.recorder = None
+        self.recorder, self.projecting = None, 0  # simulations of projections
         costly = pilot.costly and not span.dim and not self.fixed.many
         if problem.simulation is None or costly:
             first = len(pilot.simulations)
@@ -263,7 +263,9 @@ class _Search:
         averages = []
         for i, params in enumerate(state.average):
             seed = stream(self.study.seed, f"projection {i}")
-            flow = projected(self.fixed.density(params), self.problem, seed)
+            self.study.tell(Progress(_STAGE, 1.0, None, "taking the rest of the residual away"))
+            flow, simulated = projected(self.fixed.density(params), self.problem, seed)
+            self.projecting += simulated
             averages.append(ravel_pytree(eqx.filter(flow, eqx.is_inexact_array))[0])
         return state._replace(average=jnp.stack(averages))
 
@@ -275,10 +277,10 @@ class _Search:
 
     def compiled_simulations(self, state: State) -> int:
         """How many were simulated inside the compiled loop, of which none are kept."""
-        before = 0 if self.annealed is None else self.annealed.simulations
+        before = self.projecting + (0 if self.annealed is None else self.annealed.simulations)
         if self.recorder is not None:
             return before
-        each = training.draws_a_step(self.loop) * self.problem.trials
+        each = self.fixed.draws_a_step * self.problem.trials
         return before + int(np.sum(state.step)) * each
 
     def density(self, state: State, judged: Judged) -> flows.Pushforward:

@@ -36,26 +36,51 @@ _DIFFERENCE = 0.01  # of a weight
 _LAYERS = 3  # the last ones
 
 
-def projected(flow: Pushforward, problem: Problem, seed: int) -> Pushforward:
-    """The density with the property's moments, or the same one where no step brings them nearer."""
-    points = qmc.Sobol(flow.dim, rng=np.random.default_rng(seed)).random(_DRAWS)
-    points = ndtri(np.clip(points, 1e-7, 1 - 1e-7)).reshape(_PARTS, -1, _CHUNK, flow.dim)
-    draws = jnp.asarray(points.transpose(0, 1, 3, 2), jnp.float32)
-    keys = jr.split(jr.key(seed % 2**32), draws.shape[:2])
-    residual = _residual(flow, problem, draws, keys)
+def projected(flow: Pushforward, problem: Problem, seed: int) -> tuple[Pushforward, int]:
+    """The density with the property's moments, or the same one where no step brings them nearer.
+
+    Also how many simulations that took.
+    """
+    moments = _Moments(problem, flow.dim, seed)
+    residual = moments.residual(flow)
     for _ in range(_NEWTON):
         if not _DONE < np.max(np.abs(residual)) < _NEAR:
             break
-        step = _step(residual, _slopes(flow, problem, draws[:1], keys[:1]))
+        step = _step(residual, moments.slopes(flow))
         for halving in range(_HALVED):
             moved = _moved(flow, step / 2**halving)
-            after = _residual(moved, problem, draws, keys)
+            after = moments.residual(moved)
             if np.max(np.abs(after)) < np.max(np.abs(residual)):
                 flow, residual = moved, after
                 break
         else:
-            return flow
-    return flow
+            break
+    return flow, moments.simulated
+
+
+class _Moments:
+    """Moments of densities on the same draws and with the same noise, and how many they were."""
+
+    def __init__(self, problem: Problem, dim: int, seed: int) -> None:
+        points = qmc.Sobol(dim, rng=np.random.default_rng(seed)).random(_DRAWS)
+        points = ndtri(np.clip(points, 1e-7, 1 - 1e-7)).reshape(_PARTS, -1, _CHUNK, dim)
+        self.draws = jnp.asarray(points.transpose(0, 1, 3, 2), jnp.float32)
+        self.keys = jr.split(jr.key(seed % 2**32), self.draws.shape[:2])
+        self.problem, self.simulated = problem, 0
+
+    def residual(self, flow: Pushforward, parts: int = _PARTS) -> np.ndarray:
+        """(m, v - 1) of some parts of the draws, (2r,)."""
+        self.simulated += parts * (_DRAWS // _PARTS) * self.problem.trials
+        of = [_sums(flow, self.problem, self.draws[i], self.keys[i]) for i in range(parts)]
+        total = sum(np.asarray(sums, np.float64) for sums, _ in of)
+        mean, square = np.split(total / max(sum(int(count) for _, count in of), 1), 2)
+        return np.r_[mean, square - mean**2 - 1]
+
+    def slopes(self, flow: Pushforward) -> np.ndarray:
+        """Slopes of the residual, (2r, weights), by differences on the first part."""
+        here, steps = self.residual(flow, 1), _DIFFERENCE * np.eye(len(_split(flow)[0]))
+        there = [self.residual(_moved(flow, step), 1) for step in steps]
+        return (np.array(there) - here).T / _DIFFERENCE
 
 
 def _step(residual: np.ndarray, slopes: np.ndarray) -> np.ndarray:
@@ -110,22 +135,6 @@ def _of_many(flow: Pushforward):
         return eqx.tree_at(where, flow, changed)
 
     return jnp.zeros(4 * count), build
-
-
-def _residual(flow: Pushforward, problem: Problem, draws: Array, keys: Array) -> np.ndarray:
-    """(m, v - 1) of all draws, (2r,)."""
-    parts = [_sums(flow, problem, *part) for part in zip(draws, keys, strict=True)]
-    total = sum(np.asarray(sums, np.float64) for sums, _ in parts)
-    mean, square = np.split(total / max(sum(int(count) for _, count in parts), 1), 2)
-    return np.r_[mean, square - mean**2 - 1]
-
-
-def _slopes(flow: Pushforward, problem: Problem, draws: Array, keys: Array) -> np.ndarray:
-    """Slopes of the residual, (2r, weights), by differences on the same draws."""
-    here, size = _residual(flow, problem, draws, keys), len(_split(flow)[0])
-    steps = _DIFFERENCE * np.eye(size)
-    there = [_residual(_moved(flow, step), problem, draws, keys) for step in steps]
-    return (np.array(there) - here).T / _DIFFERENCE
 
 
 @eqx.filter_jit

@@ -129,6 +129,11 @@ class Fixed(eqx.Module):
         """Whether there are so many dimensions that importance weights say nothing."""
         return self.flow.dim > MANY and self.path
 
+    @property
+    def draws_a_step(self) -> int:
+        """Parameter sets that one step simulates: of q and, where weights are of use, broad ones."""
+        return self.loop.batch + (0 if self.many else _broad(self.loop.batch))
+
 
 def first_state(flow: flows.Pushforward, loop: Loop, start: Spread, span: Span) -> State:
     """Before the first step: q as it was built, eta = 0."""
@@ -315,11 +320,6 @@ def _nearer(old, new, span: Span, hats: Array):
         return before + share * (now[None] - before)
 
     return jax.tree.map(move, old, new)
-
-
-def draws_a_step(loop: Loop) -> int:
-    """Parameter sets that one step simulates: those of q, and broad ones."""
-    return loop.batch + _broad(loop.batch)
 
 
 def _broad(batch: int) -> int:
