@@ -131,7 +131,7 @@ class Fixed(eqx.Module):
 
     @property
     def draws_a_step(self) -> int:
-        """Parameter sets that one step simulates: of q and, where weights are of use, broad ones."""
+        """Parameter sets that a step simulates: of q and, where weights are of use, broad ones."""
         return self.loop.batch + (0 if self.many else _broad(self.loop.batch))
 
 
