@@ -25,7 +25,8 @@ import numpy as np
 
 from lanternfish import flows
 from lanternfish.core.seeds import mix
-from lanternfish.inference.contrast import Region, contrast, exponential
+from lanternfish.inference.contrast import contrast
+from lanternfish.inference.families import Region, exponential
 from lanternfish.inference.method import Rounds, SequentialMethod
 from lanternfish.inference.nle_posterior import Likelihood, NLEPosterior
 from lanternfish.inference.npe_posterior import NPEPosterior
@@ -37,8 +38,8 @@ from lanternfish.inference.training import Training, split
 
 _STEPS, _STEPS_A_DIMENSION = 50, 3  # of a chain from a sample of the round before
 _POOL = 2_048
-_STEPS_A_ROUND, _LAST_STEPS = 25, 100  # of the fit of an exponential family to all simulations
-_BEHIND = 0.5  # nats of contrast that a family may lack after a first fit
+_FAMILY_STEPS, _LAST_STEPS = 150, 400  # of the fit of an exponential family
+_POWER = 0.7  # of a family's likelihood in proposals: wider ones teach its slopes better
 _JUDGES = 50  # held-out simulations near the posterior, at least
 
 
@@ -89,7 +90,8 @@ class NLE(SequentialMethod):
                 starts = unbounded(study.model, scout.sample(_POOL, seed=0).array)
             if number > 1 or self.rounds == 1:
                 posterior = self._learn(rounds, number, starts)
-                proposal, starts = _Chaining(posterior), posterior.pool
+                power = 1.0 if posterior.architecture else _POWER
+                proposal, starts = _Chaining(posterior, power), posterior.pool
         assert posterior is not None  # the last round always trains
         return Fitted(posterior, rounds.simulations, {"rounds": rounds.history})
 
@@ -136,24 +138,20 @@ def _better(
     learned, judges = near & ~held, near & held
     if judges.sum() < _JUDGES:
         return posterior
-    seed, steps = rounds.seed("family", number), _LAST_STEPS if rounds.over else _STEPS_A_ROUND
-    flow = contrast(posterior.likelihood.density, pairs.c[judges], pairs.z[judges])
-
-    def of(family: flows.ExponentialFamily) -> float:
-        return contrast(family, theta[judges], away[judges])
-
     stage = rounds.stage("train", number)
     study.tell(Progress(stage, 1.0, None, "an exponential family, beside the flow"))
-    family = exponential(
-        theta[learned], away[learned], region, seed=seed, steps=steps,
-        promising=lambda family: of(family) > flow - _BEHIND,
-    )  # fmt: skip
+    seed = rounds.seed("family", number)
+    family = exponential(theta[learned], away[learned], region, seed=seed, steps=_FAMILY_STEPS)
     if family is None:
         return posterior
-    scores = {"flow": flow, "exponential family": of(family)}
+    flow = contrast(posterior.likelihood.density, pairs.c[judges], pairs.z[judges])
+    scores = {"flow": flow, "exponential family": contrast(family, theta[judges], away[judges])}
     rounds.history[-1]["contrast"] = scores
     if not scores["exponential family"] > flow:
         return posterior
+    if rounds.over:  # those that judged it may teach it now
+        family = exponential(theta[near], away[near], region, seed=seed, steps=_LAST_STEPS)
+        assert family is not None  # of more pairs than before
     likelihood = replace(posterior.likelihood, density=family)
     return replace(
         posterior, likelihood=likelihood, observed=np.zeros((1, away.shape[1])), architecture=None
@@ -189,8 +187,9 @@ class _Chaining:
     """Proposals from a learned posterior: the end of one chain for each seed."""
 
     posterior: NLEPosterior
+    power: float
 
     def __call__(self, seeds: np.ndarray) -> np.ndarray:
         pool = self.posterior.pool
         starts = pool[mix(seeds) % np.uint64(len(pool))]
-        return self.posterior.from_unbounded(self.posterior.chains(starts, seeds))
+        return self.posterior.from_unbounded(self.posterior.chains(starts, seeds, power=self.power))

@@ -48,8 +48,9 @@ class Likelihood(eqx.Module):
     density: flows.ConditionalFlow | flows.Ensemble | flows.ExponentialFamily
     validity: Validity | None
 
-    def __call__(self, z: Array, x: Array, prior: Prior) -> Array:
-        value = self._of_valid(z, x, prior)
+    def __call__(self, z: Array, x: Array, prior: Prior, power: float | Array = 1.0) -> Array:
+        """``power`` is that of the density, not of the chance: below 1, for wider proposals."""
+        value = power * self._of_valid(z, x, prior)
         return value if self.validity is None else value + self.validity.log_chance(z)
 
     def _of_valid(self, z: Array, x: Array, prior: Prior) -> Array:
@@ -104,12 +105,13 @@ class NLEPosterior(Posterior):
         return Table(self.from_unbounded(self.pool[order]), self.parameters)
 
     def chains(
-        self, starts: np.ndarray, seeds: np.ndarray, *, steps: int | None = None,
+        self, starts: np.ndarray, seeds: np.ndarray, *, steps: int | None = None, power: float = 1,
         tell: Callable[[int], None] = lambda done: None,
     ) -> np.ndarray:  # fmt: skip
         """Ends in unbounded space, (n, d), of chains from starts (n, d) with seeds (n,) uint64.
 
-        ``tell`` is called with the number of chains done so far.
+        The likelihood of valid simulations is taken to a ``power``. ``tell`` is called with the
+        number of chains done so far.
         """
         steps = _FURTHER + len(self.prior) if steps is None else steps
         ends = [np.zeros((0, len(self.prior)))]
@@ -118,7 +120,9 @@ class NLEPosterior(Posterior):
             size = len(seeds[part])
             padded = np.resize(starts[part], (_BLOCK, starts.shape[1])).astype(np.float32)
             words = np.resize(key_data(seeds[part]), (_BLOCK, 2))
-            ends.append(np.asarray(_chains(*self._parts, padded, words, steps))[:size])
+            ends.append(
+                np.asarray(_chains(*self._parts, padded, words, jnp.float32(power), steps))[:size]
+            )
             tell(at + size)
         return np.concatenate(ends)
 
@@ -204,12 +208,15 @@ def bridge(of_samples: np.ndarray, of_guide: np.ndarray) -> float:
 
 
 @eqx.filter_jit
-def _chains(likelihood, constant: Constant, x, starts, words, steps: int) -> Array:
+def _chains(likelihood, constant: Constant, x, starts, words, power, steps: int) -> Array:
     prior = constant.prior
+
+    def target(z):
+        return likelihood(z, x, prior, power) + beyond_normal(prior, z)
 
     def one(z, word):
         key = jr.fold_in(jr.wrap_key_data(word, impl="threefry2x32"), 3)
-        return walk(lambda z: likelihood(z, x, prior) + beyond_normal(prior, z), z, key, steps)
+        return walk(target, z, key, steps)
 
     return jax.vmap(one)(starts, words)
 

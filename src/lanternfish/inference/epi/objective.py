@@ -187,12 +187,13 @@ def _tamed(gradient: Array) -> Array:
     return gradient * jnp.minimum(1.0, most / jnp.maximum(norm, 1e-30))
 
 
-def aim(eta: Array, metric: Spread) -> Array:
+def aim(eta: Array, metric: Spread, least: float = 0.0) -> Array:
     """The natural parameter that a step aims at, (2, r): eta and the pull of the penalty.
 
-    The pull is the natural step of the residual that the batches before this one had.
+    The pull is the natural step of the residual that the batches before this one had; ``least`` as
+    in ``natural``.
     """
-    a, b, _ = natural(metric, metric)
+    a, b, _ = natural(metric, metric, least=least)
     return eta + KAPPA * jnp.stack([a - 2 * metric.mean * b, b])
 
 
