@@ -1,7 +1,7 @@
 """The LN temporal filter: how far NPE and NLE are from the true posterior of ten parameters.
 
     python benchmarks/ln_filter.py [--simulations 10000] [--seeds 0 1 2] [--classifier PYTHON]
-    python benchmarks/ln_filter.py --method NLE --rounds 4
+    python benchmarks/ln_filter.py --method NLE --rounds 5
 
 The model is ``lanternfish.models.ln_filter``. Its true posterior was sampled by Polya-Gamma data
 augmentation, ``glm/ln_reference_posterior.npz`` under ``$LANTERNFISH_DATA``.

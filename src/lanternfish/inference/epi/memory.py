@@ -40,6 +40,8 @@ from lanternfish.inference.rounds import Study
 from lanternfish.simulation import open_store, simulate
 
 _ROUNDS = 4  # remembered
+_LAST_ROUNDS = 32  # of a density that is trained
+_BEYOND = 100_000  # their numbers begin here
 _BROAD = 0.25
 
 
@@ -69,7 +71,8 @@ class Recorder:
     def simulations(self, rounds: int) -> Simulations:
         """Those of all rounds, also of rounds that were made before an interruption."""
         total = Simulations.empty(self.study.model.parameters, self.study.model.statistics)
-        for number in range(rounds):
+        last = sorted(number for number in self._made if number >= _BEYOND)
+        for number in (*range(rounds), *last):
             place = self._place(number)
             if number not in self._made and place is not None:
                 self._made[number] = open_store(place).load()
@@ -78,6 +81,15 @@ class Recorder:
 
     def round(self, memory: Memory, densities: list[Pushforward], number: int) -> Memory:
         """The memory with another round in place of its oldest."""
+        return jax.tree.map(_behind, memory, self._simulated(densities, number))
+
+    def points(self, density: Pushforward, number: int) -> Memory:
+        """Many rounds of a density that is trained, the ``number``-th of those that are."""
+        first = _BEYOND + number * _LAST_ROUNDS
+        parts = [self._simulated([density], first + i) for i in range(_LAST_ROUNDS)]
+        return jax.tree.map(lambda *each: jnp.concatenate(each), *parts)
+
+    def _simulated(self, densities: list[Pushforward], number: int) -> Memory:
         key = jr.key(stream(self.study.seed, f"round {number}") % 2**32)
         z, theta, log_b, log_r = (
             np.asarray(a) for a in _proposed(densities, self.problem, key, self.size)
@@ -92,8 +104,7 @@ class Recorder:
         self._made[number] = sims
         x = sims.x.array[:, list(self.problem.places)].reshape(self.size, trials, -1)
         found = self.problem.features(jnp.asarray(x, jnp.float32))
-        newest = Memory(jnp.asarray(z), found, jnp.asarray(log_b), jnp.asarray(log_r))
-        return jax.tree.map(_behind, memory, newest)
+        return Memory(jnp.asarray(z), found, jnp.asarray(log_b), jnp.asarray(log_r))
 
     def _place(self, number: int):
         folder = self.study.folder

@@ -45,7 +45,7 @@ from lanternfish.inference.epi.pilot import Pilot, fly
 from lanternfish.inference.epi.population import Annealed, anneal, recalled
 from lanternfish.inference.epi.posterior import EPIPosterior
 from lanternfish.inference.epi.problem import Problem
-from lanternfish.inference.epi.projection import projected
+from lanternfish.inference.epi.projection import Drawn, Remembered, projected
 from lanternfish.inference.epi.runaway import check_held
 from lanternfish.inference.epi.span import Span
 from lanternfish.inference.epi.start import fitted
@@ -248,7 +248,7 @@ class _Search:
                 self.fixed, state, self.keys, place, self._tell, self.recorder
             )
             curves += more
-            state = self._projected(state)
+            state = self._projected(state, number)
             found = self._judge(state, number)
             best = max(found, key=lambda judged: (judged.passed, judged.score))
             if best.passed or best.hopeless:
@@ -256,18 +256,25 @@ class _Search:
             state = training.again(state)
         return best, state, curves, found
 
-    def _projected(self, state: State) -> State:
-        """The averages with the property's moments, where simulations are cheap."""
-        if self.recorder is not None or self.fixed.span.dim:
+    def _projected(self, state: State, number: int) -> State:
+        """The averages with the property's moments."""
+        if self.fixed.span.dim:
             return state
         averages = []
         for i, params in enumerate(state.average):
-            seed = stream(self.study.seed, f"projection {i}")
             self.study.tell(Progress(_STAGE, 1.0, None, "taking the rest of the residual away"))
-            flow, simulated = projected(self.fixed.density(params), self.problem, seed)
-            self.projecting += simulated
+            density = self.fixed.density(params)
+            moments = self._moments(density, number * self.method.members + i)
+            flow = projected(density, moments)
+            self.projecting += moments.simulated
             averages.append(ravel_pytree(eqx.filter(flow, eqx.is_inexact_array))[0])
         return state._replace(average=jnp.stack(averages))
+
+    def _moments(self, density: flows.Pushforward, number: int) -> Drawn | Remembered:
+        if self.recorder is not None:
+            return Remembered(self.recorder.points(density, number))
+        seed = stream(self.study.seed, f"projection {number % self.method.members}")
+        return Drawn(self.problem, density.dim, seed)
 
     def simulations(self, state: State) -> Simulations:
         """What was simulated for training, where that is not part of the compiled loop."""

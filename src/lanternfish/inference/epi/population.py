@@ -50,10 +50,11 @@ _NEAR = 0.15  # length of the residual, sqrt(nats), at which Newton steps take o
 _SWEEPS = 4  # of moves between two looks at what they forgot
 _LOOKS = (8, 3)  # at most, in one level: of a cheap simulator, and of a costly one
 _FORGOTTEN = 0.5  # largest correlation of a statistic with what it was before the moves
-_LEVELS = 150  # at most
+_LEVELS = 150  # at most, beside those whose members are kept
 _PATIENCE = 25  # levels after which the residual must be shorter
 _HOLDS = (3, 1)  # levels of Newton steps before members are kept: cheap, costly
-_KEPT = 5  # levels whose members are kept
+_KEPT = 5  # levels whose members are kept, at least
+_KEPT_A_DIMENSION = 2  # of a cheap simulator: fewer points, and a density learns them by heart
 _ACCEPTED = 0.3
 _JUMP = 0.1  # share of moves by a whole difference, from mode to mode
 _JITTER = 1e-4
@@ -120,13 +121,14 @@ def anneal(
     """
     walk = _Walk(problem, seed, size or _SIZES[pilot.costly], pilot)
     kept: list[Array] = []
-    while len(kept) < _KEPT:
-        if len(walk.levels) >= _LEVELS or walk.stuck or not walk.level():
+    many = _KEPT if pilot.costly else max(_KEPT, _KEPT_A_DIMENSION * len(problem.prior))
+    while len(kept) < many:
+        if len(walk.levels) >= _LEVELS + many or walk.stuck or not walk.level():
             return None
         tell(walk.levels[-1])
         if walk.held > _HOLDS[pilot.costly] and walk.there:
             kept.append(walk.members.z)
-    last = walk.levels[-_KEPT:]
+    last = walk.levels[-many:]
     entropy = np.array([level["islands"] for level in last]).mean(axis=0)
     error = float(entropy.std(ddof=1) / np.sqrt(_ISLANDS))
     z = np.concatenate([np.asarray(part) for part in kept], axis=1)

@@ -8,8 +8,10 @@ batches. Newton steps of least length remove it,
 in the weights of the last layers that do not depend on where a point is: shifts and scales of the
 couplings and between them. They are so few that J is known well, by differences on the same draws;
 of all weights, a short step would mostly fit the noise of J. Moments are those of quasi-random
-draws (Owen 1997), more than slopes are taken of. No slope of the simulator is needed. In many
-dimensions layers move as wholes: by how they see lengths, a common scale, a factor of their map.
+draws (Owen 1997), more than slopes are taken of. No slope of the simulator is needed. Where
+simulations are costly, moments of all densities are those of the same simulated points, with
+weights q / r. In many dimensions layers move as wholes: by how they see lengths, a common scale, a
+factor of their map.
 """
 
 from __future__ import annotations
@@ -25,28 +27,27 @@ from scipy.special import ndtri
 from scipy.stats import qmc
 
 from lanternfish.flows import Pushforward
+from lanternfish.inference.epi.memory import Memory
+from lanternfish.inference.epi.objective import NEVER
 from lanternfish.inference.epi.problem import Problem
 
 _DRAWS, _PARTS, _CHUNK = 32_768, 4, 512  # one part is for slopes
 _NEWTON = 8  # steps, at most
-_DONE, _NEAR = 3e-3, 0.5  # residual at which they end, and from which there is no short step
+_DONE, _NEAR = 3e-3, 1.0  # residual at which they end, and from which there is no short step
 _DAMPED = 1e-3
 _HALVED = 6  # times that a step that does not help is halved
 _DIFFERENCE = 0.01  # of a weight
 _LAYERS = 3  # the last ones
+_WORTH = 0.3  # effective share of weights below which they tell no moments
 
 
-def projected(flow: Pushforward, problem: Problem, seed: int) -> tuple[Pushforward, int]:
-    """The density with the property's moments, or the same one where no step brings them nearer.
-
-    Also how many simulations that took.
-    """
-    moments = _Moments(problem, flow.dim, seed)
+def projected(flow: Pushforward, moments: Drawn | Remembered) -> Pushforward:
+    """The density with the property's moments, or the same one where no step brings them nearer."""
     residual = moments.residual(flow)
     for _ in range(_NEWTON):
         if not _DONE < np.max(np.abs(residual)) < _NEAR:
             break
-        step = _step(residual, moments.slopes(flow))
+        step = _step(residual, _slopes(flow, moments))
         for halving in range(_HALVED):
             moved = _moved(flow, step / 2**halving)
             after = moments.residual(moved)
@@ -55,10 +56,10 @@ def projected(flow: Pushforward, problem: Problem, seed: int) -> tuple[Pushforwa
                 break
         else:
             break
-    return flow, moments.simulated
+    return flow
 
 
-class _Moments:
+class Drawn:
     """Moments of densities on the same draws and with the same noise, and how many they were."""
 
     def __init__(self, problem: Problem, dim: int, seed: int) -> None:
@@ -76,11 +77,29 @@ class _Moments:
         mean, square = np.split(total / max(sum(int(count) for _, count in of), 1), 2)
         return np.r_[mean, square - mean**2 - 1]
 
-    def slopes(self, flow: Pushforward) -> np.ndarray:
-        """Slopes of the residual, (2r, weights), by differences on the first part."""
-        here, steps = self.residual(flow, 1), _DIFFERENCE * np.eye(len(_split(flow)[0]))
-        there = [self.residual(_moved(flow, step), 1) for step in steps]
-        return (np.array(there) - here).T / _DIFFERENCE
+
+class Remembered:
+    """Moments of densities by weights of points that were simulated before."""
+
+    simulated = 0  # further ones
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+
+    def residual(self, flow: Pushforward, parts: int = _PARTS) -> np.ndarray:
+        """(m, v - 1) of some parts of the points, (2r,); infinite where weights say too little."""
+        some = jax.tree.map(lambda a: a[:: _PARTS // parts], self.memory)
+        found, worth = _weighted(flow, some)
+        mean, square = np.split(np.asarray(found, np.float64), 2)
+        found = np.r_[mean, square - mean**2 - 1]
+        return found if float(worth) > _WORTH else np.full(len(found), np.inf)
+
+
+def _slopes(flow: Pushforward, moments: Drawn | Remembered) -> np.ndarray:
+    """Slopes of the residual, (2r, weights), by differences on the first part."""
+    here, steps = moments.residual(flow, 1), _DIFFERENCE * np.eye(len(_split(flow)[0]))
+    there = [moments.residual(_moved(flow, step), 1) for step in steps]
+    return (np.array(there) - here).T / _DIFFERENCE
 
 
 def _step(residual: np.ndarray, slopes: np.ndarray) -> np.ndarray:
@@ -149,3 +168,14 @@ def _sums(flow: Pushforward, problem: Problem, draws: Array, keys: Array) -> tup
         return jnp.sum(each, axis=0), jnp.sum(found.valid)
 
     return jax.tree.map(lambda a: jnp.sum(a, axis=0), jax.lax.map(chunk, (draws, keys)))
+
+
+@eqx.filter_jit
+def _weighted(flow: Pushforward, memory: Memory) -> tuple[Array, Array]:
+    """Means of u and its square, (2r,), and the effective share of the weights."""
+    found = memory.features
+    log_ratio = flow.log_prob(memory.z.T) - memory.log_r
+    use = found.valid & jnp.isfinite(log_ratio)
+    weights = jax.nn.softmax(jnp.where(use, log_ratio, NEVER))
+    each = jnp.where(use[:, None], jnp.c_[found.u, found.square], 0.0)
+    return weights @ each, 1 / (jnp.sum(weights**2) * jnp.maximum(jnp.sum(use), 1))
