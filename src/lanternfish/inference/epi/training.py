@@ -47,7 +47,6 @@ SECONDS = 10.0  # between checkpoints
 _TIGHTEN = 1e-2  # of a natural step in each step of the loop
 _MEMORY = 0.05  # weight of the newest batch in running moments
 _PACE = (0.4, 0.7, 0.1)  # effective share at which eta stands, at which it runs, and least pace
-_TELLING = 4  # dimensions up to which the effective share is taken as it is
 _AT_REST = 0.2  # length of the residual, sqrt(nats), at which tightening ends
 _LAST = 0.75  # share of polishing after which weights alone decide: they balance modes
 _FADED = 0.25  # share of polishing over which weights fade where statistics are noisy
@@ -129,10 +128,6 @@ class Fixed(eqx.Module):
     def many(self) -> bool:
         """Whether there are so many dimensions that importance weights say nothing."""
         return self.flow.dim > MANY and self.path
-
-    def followed(self, effective: Array) -> Array:
-        """How well q follows, from the effective share, which falls with every dimension."""
-        return effective ** min(1.0, _TELLING / self.flow.dim)
 
     @property
     def draws_a_step(self) -> int:
@@ -244,7 +239,7 @@ def _steps(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Sta
         failures=state.failures + 1,
     )
     after = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, blank)
-    rested = jnp.all((after.length < _AT_REST) & (fixed.followed(after.effective) > _PACE[0]))
+    rested = jnp.all((after.length < _AT_REST) & (after.effective > _PACE[0]))
     begin = (after.polish < 0) & (rested | (after.step >= fixed.loop.tighten))
     return after._replace(polish=jnp.where(begin, after.step, after.polish))
 
@@ -287,7 +282,7 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
     most = max(1.0, (fixed.flow.dim / _STRIDE) ** 0.5)
     a, b, length = jax.vmap(lambda knot: natural(knot, knot, most, floor))(spread)
     low, high, least = _PACE
-    pace = jnp.clip((fixed.followed(effective) - low) / (high - low), least, 1.0)
+    pace = jnp.clip((effective - low) / (high - low), least, 1.0)
     size = _TIGHTEN * pace * decay * jnp.minimum(1.0, span.pace * hats)
     keep = jnp.where(state.polish < 0, 1.0, _AVERAGE)  # before, the average is the newest
     return state._replace(
