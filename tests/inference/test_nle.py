@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 
 import lanternfish as lf
-from lanternfish.inference.nle_posterior import bridge
+from lanternfish.inference.nle_posterior import Likelihood, NLEPosterior, bridge
 
 QUICK = lf.inference.Training(batch=50, epochs=30)
 SMALL = lf.flows.Architecture("maf", layers=2, width=16, depth=1)
@@ -92,6 +92,23 @@ def test_samples_at_hand_are_those_that_chains_start_from(run):
     kept = posterior.from_unbounded(posterior.pool)
     assert len(some) == 50
     assert np.all((some[:, None] == kept).all(axis=2).any(axis=1))
+
+
+@pytest.mark.parametrize("power", [1.0, 0.5])
+def test_proposals_of_a_lower_power_are_as_much_wider(power):
+    """Precisions of a normal prior and a quadratic likelihood, whose power multiplies its own."""
+    prior = lf.Prior(a=lf.Normal(0, 1), b=lf.Normal(0, 1))
+    zero, one, own = np.zeros(2), np.eye(2), np.diag([3.0, 8.0])
+    parts = (zero, one, np.zeros((1, 2)), zero, own, zero[:1], np.zeros((1, 2)), zero[:1], 1e6)
+    family = lf.flows.ExponentialFamily(*(jnp.asarray(a, jnp.float32) for a in parts))
+    posterior = NLEPosterior(
+        prior, (lf.Column("x"),), lf.Observation(x=0.0), Likelihood(family, None), None,
+        np.zeros((1, 1)), np.zeros((1, 2)),
+    )  # fmt: skip
+    seeds = np.arange(4_096, dtype=np.uint64)
+    ends = posterior.chains(np.zeros((4_096, 2)), seeds, steps=40, power=power)
+    assert np.abs(ends.mean(axis=0)).max() < 0.05
+    np.testing.assert_allclose(ends.var(axis=0), 1 / (1 + power * np.diag(own)), rtol=0.1)
 
 
 def test_validity_that_was_not_learned_cannot_be_asked_for(run):
