@@ -66,6 +66,8 @@ def test_points_that_a_density_hardly_visits_tell_nothing(flow):
     moments = remembered(problem(lambda t, key: {"x": t["a"]}, x=(0.1, 1.0)), width=8.0)
     assert np.isinf(moments.residual(flow)).all()
     assert projected(flow, moments) is flow
+    none = moments.memory.features._replace(valid=jnp.zeros(16_384, bool))
+    assert np.isinf(Remembered(moments.memory._replace(features=none)).residual(flow)).all()
 
 
 def test_draws_without_statistics_do_not_count(flow):

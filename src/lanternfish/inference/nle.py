@@ -8,7 +8,8 @@ conditional on theta:
     P(valid | theta)       a classifier, from all of them,
 
 and the posterior is prior x P(valid | theta) x q(x_o | theta, valid). No correction for
-proposals is needed, so each round simulates right where the last posterior is. Where few
+proposals is needed, so each round simulates right where the last posterior is (or, of a family,
+from a somewhat wider one, which teaches its slopes better). Where few
 parameters give a valid simulation at all, as in circuits that must keep a rhythm, this takes far
 fewer simulations than proposals that stay as wide as a truncated prior.
 
@@ -39,7 +40,7 @@ from lanternfish.inference.training import Training, split
 _STEPS, _STEPS_A_DIMENSION = 50, 3  # of a chain from a sample of the round before
 _POOL = 2_048
 _FAMILY_STEPS, _LAST_STEPS = 150, 400  # of the fit of an exponential family
-_POWER = 0.7  # of a family's likelihood in proposals: wider ones teach its slopes better
+_POWER = 0.7  # of a family's likelihood in proposals
 _JUDGES = 50  # held-out simulations near the posterior, at least
 
 

@@ -187,13 +187,12 @@ def _tamed(gradient: Array) -> Array:
     return gradient * jnp.minimum(1.0, most / jnp.maximum(norm, 1e-30))
 
 
-def aim(eta: Array, metric: Spread, least: float = 0.0) -> Array:
+def aim(eta: Array, metric: Spread) -> Array:
     """The natural parameter that a step aims at, (2, r): eta and the pull of the penalty.
 
-    The pull is the natural step of the residual that the batches before this one had; ``least`` as
-    in ``natural``.
+    The pull is the natural step of the residual that the batches before this one had.
     """
-    a, b, _ = natural(metric, metric, least=least)
+    a, b, _ = natural(metric, metric)
     return eta + KAPPA * jnp.stack([a - 2 * metric.mean * b, b])
 
 

@@ -178,4 +178,5 @@ def _weighted(flow: Pushforward, memory: Memory) -> tuple[Array, Array]:
     use = found.valid & jnp.isfinite(log_ratio)
     weights = jax.nn.softmax(jnp.where(use, log_ratio, NEVER))
     each = jnp.where(use[:, None], jnp.c_[found.u, found.square], 0.0)
-    return weights @ each, 1 / (jnp.sum(weights**2) * jnp.maximum(jnp.sum(use), 1))
+    worth = 1 / (jnp.sum(weights**2) * jnp.maximum(jnp.sum(use), 1))
+    return weights @ each, jnp.where(jnp.any(use), worth, 0.0)

@@ -254,8 +254,7 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
     c = span.draw(jr.fold_in(now, 1))
     hats, away = span.weights(c), span.away(c)
     here = jax.tree.map(lambda leaf: jnp.tensordot(hats, leaf, 1), _of_knots(state))
-    floor = 1.0 if fixed.many else 0.0  # eta must not rise faster than a lagging q can follow
-    aimed = span.to_middle(aim(here.eta, here.spread, floor), away)
+    aimed = span.to_middle(aim(here.eta, here.spread), away)
     if fixed.noisy:
         balance = Balance(1.0 - jnp.clip(share / _FADED, 0, 1), jnp.ones(()))
     else:
@@ -280,6 +279,7 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
     near = _nearer((state.spread, state.effective, state.entropy, state.dead), found, span, hats)
     spread, effective, entropy, dead = near
     most = max(1.0, (fixed.flow.dim / _STRIDE) ** 0.5)
+    floor = 1.0 if fixed.many else 0.0  # eta must not rise faster than a lagging q can follow
     a, b, length = jax.vmap(lambda knot: natural(knot, knot, most, floor))(spread)
     low, high, least = _PACE
     pace = jnp.clip((effective - low) / (high - low), least, 1.0)
