@@ -182,6 +182,19 @@ def test_a_server_that_is_stopped_takes_its_workers_along(tmp_path, how):
             store.close()
 
 
+def test_a_shared_server_without_a_sandbox_says_so_at_once(tmp_path):
+    (tmp_path / "lab.toml").write_text('folder = "kept"\nworkers = 1\n')
+    command = [sys.executable, "-m", "lanternfish.cli", "serve", "--no-browser", "--config"]
+    done = subprocess.run(
+        [*command, "lab.toml"], cwd=tmp_path, env={**os.environ, "PATH": str(tmp_path)},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "Expected bubblewrap (bwrap)" in done.stderr
+    assert "--workers 0" in done.stderr
+    assert not (tmp_path / "kept").exists()
+
+
 def test_a_configuration_is_read_and_its_mistakes_are_named(tmp_path):
     path = tmp_path / "lab.toml"
     path.write_text('address = "https://lab.example.org"\nworkers = 3\nlocal_data = ["data"]\n')

@@ -15,6 +15,7 @@ import pytest
 from server_kit import SOURCE, TOYS, ended, events, free_port
 
 from lanternfish.service import store as st
+from lanternfish.service.worker.sandbox import available
 
 PATIENCE = 120.0  # s
 
@@ -73,6 +74,7 @@ def until(look, *, seconds=PATIENCE):
     return found
 
 
+@pytest.mark.skipif(bool(available()), reason=f"no sandbox here: {available()}")
 @pytest.mark.filterwarnings("default")  # of the S3 client's own libraries
 def test_a_whole_job_on_postgresql_and_s3_over_restarts(laboratory, tmp_path):
     file, store, token = laboratory

@@ -61,6 +61,7 @@ def _configuration(config, folder, port, workers):
 def _serve(serving, configuration, exact: bool, browser: bool) -> None:
     from lanternfish.service.store import StoreError
 
+    _check_sandbox(configuration)
     configuration.folder.mkdir(parents=True, exist_ok=True)
     if configuration.personal:
         configuration.folder.chmod(0o700)
@@ -86,6 +87,17 @@ def _serve(serving, configuration, exact: bool, browser: bool) -> None:
         raise Mistake(str(error)) from None
     finally:
         place.unlink(missing_ok=True)
+
+
+def _check_sandbox(configuration) -> None:
+    """Workers of a shared server run jobs in a sandbox; without one they would end at once."""
+    from lanternfish.service.worker.sandbox import available
+
+    if not configuration.personal and configuration.workers and (reason := available()):
+        raise Mistake(
+            f"{reason} Jobs of a shared server run in this sandbox; with workers = 0 in its file, "
+            "or --workers 0, it serves without running any."
+        )
 
 
 def _runs_already(serving, configuration, browser: bool) -> bool:
