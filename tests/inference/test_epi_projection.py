@@ -96,7 +96,8 @@ def test_a_property_out_of_reach_makes_nothing_worse(flow):
     assert worst(value) <= worst(np.tanh(thetas(flow, asked)[:, 0])) * 1.01
 
 
-def test_layers_move_as_wholes_in_many_dimensions():
+@pytest.mark.parametrize("path", [True, False], ids=["path", "score"])
+def test_all_weights_move_in_many_dimensions(path):
     """A sum of squares and a mean of forty parameters."""
     names = [f"p{i}" for i in range(40)]
     prior = lf.Prior(**{name: lf.Normal(0, 1) for name in names})
@@ -108,7 +109,7 @@ def test_layers_move_as_wholes_in_many_dimensions():
     target = lf.EmergentProperty(length=(0.95, 0.12))
     model = lf.Model(prior, lf.JaxSimulator(simulate, ("length", "overlap")))
     asked = Problem(model, target, 1, "uniform")
-    flow = projected(flows.pushforward(0, flows.push_for(40), 40), Drawn(asked, 40, 0))
+    flow = projected(flows.pushforward(0, flows.push_for(40), 40), Drawn(asked, 40, 0, path))
     length = np.sqrt((thetas(flow, asked, 20_000) ** 2).mean(axis=1))
     assert length.mean() == pytest.approx(0.95, abs=0.0032)
     assert length.std() == pytest.approx(0.12, rel=0.03)

@@ -21,7 +21,7 @@ def missing(run: Run, model: Model, folder: Path) -> list[str]:
     """Pictures that a run of this model should have and that are not in its folder."""
     trained = any(entry.get("train") for entry in run.history.get("rounds", []))
     names = ["pair.png", *(["training.png"] if trained else []), "predictive.png"]
-    names += ["optimisation.png"] if run.history.get("curves") else []
+    names += ["optimisation.png"] if run.history.get("curves") or "annealed" in run.history else []
     names += [] if model.traces is None else ["traces.png"]
     return [name for name in names if not (folder / "figures" / name).is_file()]
 
@@ -69,19 +69,30 @@ def _training(run: Run):
 
 
 def _optimisation(run: Run):
-    """Entropy and constraints of the member that was kept, in units of what is near enough."""
+    """Entropy and constraints of the member that was kept, in units of what is near enough.
+
+    The levels of an annealed population come first; it has an entropy once its base measure is
+    that of the property.
+    """
     from lanternfish import plot
 
-    curves, member = run.history["curves"], run.history.get("member", 0)
+    member = run.history.get("member", 0)
+    levels = run.history.get("annealed", {}).get("levels", [])
+    epochs = [
+        {kind: epoch[kind][member] for kind in ("entropy", "mean", "variance")}
+        for epoch in run.history["curves"]
+    ]
+    entropies = [level["entropy"] if level.get("base") == 1 else float("nan") for level in levels]
+    entropies += [epoch["entropy"] for epoch in epochs]
     bound = run.checks.get("entropy", {})
     near = run.method["tolerance"]
     residuals = {
-        f"{kind} of {name}": [(epoch[kind][member][i] - met) / near[kind] for epoch in curves]
+        f"{kind} of {name}": [(point[kind][i] - met) / near[kind] for point in levels + epochs]
         for i, name in enumerate(run.posterior.target)
         for kind, met in (("mean", 0.0), ("variance", 1.0))
     }
     return plot.optimisation(
-        [epoch["entropy"][member] for epoch in curves],
+        entropies,
         residuals,
         largest=None if bound.get("low") is None else (bound["low"], bound["high"]),
     )

@@ -240,7 +240,10 @@ def _entropy(run: Run) -> list[tuple[str, str]]:
     """What EPI says of its entropy, and how it worked."""
     told = [("entropy", run.checks["entropy"]["sentence"])] if "entropy" in run.checks else []
     steps = [max(epoch["step"]) for epoch in run.history.get("curves", [])]
-    return told + ([("trained", f"{max(steps):,} steps")] if steps else [])
+    levels = run.history.get("annealed", {}).get("levels", [])
+    how = [f"a population annealed in {len(levels)} levels"] if levels else []
+    how += [f"{max(steps):,} steps"] if steps else []
+    return told + ([("trained", ", ".join(how))] if how else [])
 
 
 def _accepted(run: Run) -> list[tuple[str, str]]:

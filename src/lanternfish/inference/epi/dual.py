@@ -41,15 +41,16 @@ def spread(u: Array, square: Array, weight: Array) -> Spread:
 
 
 def natural(
-    at: Spread, metric: Spread, most: float = 1.0, least: float = 0.0
+    at: Spread, metric: Spread, most: float = 1.0, least: float = 0.0, near: float = 1.0
 ) -> tuple[Array, Array, Array]:
     """The natural step (a, b), each (r,), of a residual, and its whole length in sqrt(nats).
 
     Args:
         at: moments whose residual is to be removed.
         metric: moments that give the geometry, and the length.
-        most: what the length is held to far from the property; nearer, a third of it, 1 at least.
+        most: what the length is held to far from the property; nearer, a third of it.
         least: variance below which the geometry is that of this variance.
+        near: what the length is held to at least.
     """
     diagonal = jnp.diag(metric.covariance)
     wider = jnp.sqrt(jnp.maximum(diagonal, least) / (diagonal + 1e-12))
@@ -60,7 +61,7 @@ def natural(
     pull_mean = metric.mean @ jnp.linalg.solve(v, metric.mean)
     away = 1 - metric.variance
     length = jnp.sqrt(jnp.maximum(pull_mean + away @ jnp.linalg.solve(square, away), 1e-12))
-    held = jnp.minimum(1.0, jnp.clip(length / 3, 1.0, most) / length)
+    held = jnp.minimum(1.0, jnp.clip(length / 3, near, jnp.maximum(near, most)) / length)
     return a * held, b * held, length
 
 

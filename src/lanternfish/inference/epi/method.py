@@ -8,10 +8,9 @@ maximum entropy:
 with T the whitened statistics and their squares (``problem``). A study is a pilot from the prior, a
 population that is annealed to the property (``population``), densities fitted to it (``start``), a
 compiled loop over all of them (``training``), a step that takes what is left of the residual
-(``projection``) and a judgement on fresh simulations:
-whether q has the property (``convergence``) and how much entropy there is to have beyond that
-of q (``certificate``). What is not proven is trained further, twice at most; then the best
-distribution is returned, marked as not converged.
+(``projection``) and a judgement on fresh simulations: whether q has the property (``convergence``)
+and how much entropy there is to have beyond that of q (``certificate``). What is not proven is
+trained further, twice at most; then the best distribution is returned, marked as not converged.
 
 For a range of properties one conditional density is trained (``span``), and judged at several of
 them; then any of the range is had at once, by the posterior's ``at``.
@@ -236,7 +235,10 @@ class _Search:
 
     def _tell_level(self, level: dict) -> None:
         text = f"entropy {level['entropy']:.2f}, {level['length']:.2f} from the property"
-        self.study.tell(Progress(_STAGE, 0.0, None, text))
+        values = {"distance_from_property": float(level["length"])}
+        if level["base"] == 1:
+            values["entropy"] = float(level["entropy"])
+        self.study.tell(Progress(_STAGE, 0.0, None, text, values))
 
     def run(self) -> tuple[Judged, State, list[dict], list[Judged]]:
         """The best member, the state and curves of all, and what was found of each."""
@@ -274,7 +276,7 @@ class _Search:
         if self.recorder is not None:
             return Remembered(self.recorder.points(density, number))
         seed = stream(self.study.seed, f"projection {number % self.method.members}")
-        return Drawn(self.problem, density.dim, seed)
+        return Drawn(self.problem, density.dim, seed, self.fixed.path)
 
     def simulations(self, state: State) -> Simulations:
         """What was simulated for training, where that is not part of the compiled loop."""

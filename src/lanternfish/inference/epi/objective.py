@@ -29,6 +29,12 @@ together while the property tightens, fades (``cover``), and leaves the end to t
 samples then all count alike.
 
 Parameters without finite statistics have no density in p; samples of q there cost ``_DEAD`` nats.
+
+In many dimensions weights say nothing, and the second divergence is all there is. There the volume
+of parameters grows as a high power of a statistic, k log(f), and what balances it, a constant pull
+inwards, leaves a statistic narrower than a property may ask: eta makes it wider by a pull outwards
+that grows with the distance, and from some distance on no balance holds. So this pull ends at two
+standard deviations, and the penalty is stiffer and does not slacken so soon.
 """
 
 from __future__ import annotations
@@ -49,8 +55,12 @@ _DEPTH = 3.0  # nats, beside the spread of log weights
 TRUNCATED = 10.0  # largest importance weight, in units of the mean weight
 _ADVANTAGE = 10.0  # nats; largest reward of the score function
 _JUMP = 1e3  # largest norm of a sample's gradient, in units of the median
-_OUTSIDE = 6.0  # of the property's standard deviations
+_OUTSIDE = 6.0  # of the property's standard deviations, beyond which nothing is pulled outwards
+_BEYOND = 2.0  # the same in many dimensions
 KAPPA = 2.0  # strength of the penalty, in natural steps: e-folds that it tightens by itself
+_STIFF = 6.0  # the same in many dimensions
+WIDEST = 3.0  # of eta[1] in many dimensions: more would split a statistic in two
+_TAUT = 4.0  # length of a natural step up to which the penalty then grows, sqrt(nats)
 NEVER = -1e30
 
 _fixed = jax.lax.stop_gradient
@@ -99,7 +109,8 @@ def objective(
     theta, log_b = problem.parameters(z)
     broad, broad_b = problem.parameters(draws.broad)
     points = _fixed(jnp.concatenate([z, draws.broad], 1))
-    found, pull = _features(problem, _fixed(jnp.concatenate([theta, broad])), draws.key, path)
+    everywhere = _fixed(jnp.concatenate([theta, broad]))
+    found, pull = _features(problem, everywhere, draws.key, path, _OUTSIDE)
     mine = jax.tree.map(lambda a: a[:n], found)
 
     scores = flow.log_prob(points)
@@ -138,7 +149,7 @@ def objective_of_many(
     n = draws.noise.shape[1]
     z, log_det = flow.forward(draws.noise)
     theta, log_b = problem.parameters(z)
-    mine, pull = _features(problem, _fixed(theta), draws.key, True)
+    mine, pull = _features(problem, _fixed(theta), draws.key, True, _BEYOND)
     assert pull is not None
     loss = jnp.mean(-log_det - log_b - jnp.sum(pull(aimed, n) * theta, 1))
     cost = penalty(mine.valid, jnp.full(n, 1 / n))
@@ -157,8 +168,12 @@ def objective_of_many(
     return loss + dead, told
 
 
-def _features(problem: Problem, theta: Array, key: Array, path: bool):
-    """Features of all points, and a function that pulls forces on T back to parameters."""
+def _features(problem: Problem, theta: Array, key: Array, path: bool, outside: float):
+    """Features of all points, and a function that pulls forces on T back to parameters.
+
+    Args:
+        outside: distance from the property beyond which no statistic is pulled further out.
+    """
 
     def features(theta):
         found = problem.features(problem.simulate(theta, key))
@@ -171,7 +186,7 @@ def _features(problem: Problem, theta: Array, key: Array, path: bool):
 
     def pull(eta, n):
         mine = (valid & (jnp.arange(len(theta)) < n))[:, None]
-        near = jnp.abs(u) < _OUTSIDE  # beyond, no statistic is pulled further out
+        near = jnp.abs(u) < outside
         outwards = jnp.where(near, eta[1], jnp.minimum(eta[1], 0.0))
         return _tamed(vjp((mine * eta[0], mine * outwards))[0][:n])
 
@@ -187,13 +202,18 @@ def _tamed(gradient: Array) -> Array:
     return gradient * jnp.minimum(1.0, most / jnp.maximum(norm, 1e-30))
 
 
-def aim(eta: Array, metric: Spread) -> Array:
+def aim(eta: Array, metric: Spread, many: bool = False) -> Array:
     """The natural parameter that a step aims at, (2, r): eta and the pull of the penalty.
 
     The pull is the natural step of the residual that the batches before this one had.
+
+    Args:
+        many: whether dimensions are many.
     """
-    a, b, _ = natural(metric, metric)
-    return eta + KAPPA * jnp.stack([a - 2 * metric.mean * b, b])
+    least, near, kappa = (1.0, _TAUT, _STIFF) if many else (0.0, 1.0, KAPPA)
+    a, b, _ = natural(metric, metric, least=least, near=near)
+    aimed = eta + kappa * jnp.stack([a - 2 * metric.mean * b, b])
+    return aimed.at[1].min(WIDEST) if many else aimed
 
 
 def _weights(log_p: Array, log_q: Array, points: Array, valid: Array, n: int):

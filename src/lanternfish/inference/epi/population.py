@@ -290,6 +290,7 @@ class _Walk:
             "entropy": float(islands.mean()), "islands": islands.tolist(), "length": length,
             "mean": np.asarray(self.found.mean).tolist(), "accepted": accepted,
             "variance": np.asarray(self.found.variance).tolist(), "simulated": self.simulated,
+            "base": float(self.tilt.base),
         })  # fmt: skip
 
 

@@ -10,11 +10,18 @@ couplings and between them. They are so few that J is known well, by differences
 of all weights, a short step would mostly fit the noise of J. Moments are those of quasi-random
 draws (Owen 1997), more than slopes are taken of. No slope of the simulator is needed. Where
 simulations are costly, moments of all densities are those of the same simulated points, with
-weights q / r. In many dimensions layers move as wholes: by how they see lengths, a common scale, a
-factor of their map.
+weights q / r.
+
+In many dimensions these weights move all moments alike. There the steps are of all weights, but in
+2r directions: those of least length that each move one moment by 1, by the slopes of one part of
+the draws. What of a slope was noise moves nothing on the other parts, and J is by differences on
+one of those.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -34,6 +41,7 @@ from lanternfish.inference.epi.problem import Problem
 _DRAWS, _PARTS, _CHUNK = 32_768, 4, 512  # one part is for slopes
 _NEWTON = 8  # steps, at most
 _DONE, _NEAR = 3e-3, 1.0  # residual at which they end, and from which there is no short step
+_NEAR_OF_MANY = 3.0  # the same in many dimensions
 _DAMPED = 1e-3
 _HALVED = 6  # times that a step that does not help is halved
 _DIFFERENCE = 0.01  # of a weight
@@ -41,15 +49,23 @@ _LAYERS = 3  # the last ones
 _WORTH = 0.3  # effective share of weights below which they tell no moments
 
 
+class Split(NamedTuple):
+    """What of a flow is moved: how many numbers, and the flow after a step of them."""
+
+    size: int
+    build: Callable[[Array], Pushforward]
+
+
 def projected(flow: Pushforward, moments: Drawn | Remembered) -> Pushforward:
     """The density with the property's moments, or the same one where no step brings them nearer."""
     residual = moments.residual(flow)
     for _ in range(_NEWTON):
-        if not _DONE < np.max(np.abs(residual)) < _NEAR:
+        if not _DONE < np.max(np.abs(residual)) < (_NEAR_OF_MANY if _is_of_many(flow) else _NEAR):
             break
-        step = _step(residual, _slopes(flow, moments))
+        split = moments.split(flow)
+        step = _step(residual, _slopes(split, moments))
         for halving in range(_HALVED):
-            moved = _moved(flow, step / 2**halving)
+            moved = _moved(split, step / 2**halving)
             after = moments.residual(moved)
             if np.max(np.abs(after)) < np.max(np.abs(residual)):
                 flow, residual = moved, after
@@ -60,14 +76,29 @@ def projected(flow: Pushforward, moments: Drawn | Remembered) -> Pushforward:
 
 
 class Drawn:
-    """Moments of densities on the same draws and with the same noise, and how many they were."""
+    """Moments of densities on the same draws and with the same noise, and how many they were.
 
-    def __init__(self, problem: Problem, dim: int, seed: int) -> None:
+    Args:
+        path: whether slopes go through the simulator; else by the score function.
+    """
+
+    def __init__(self, problem: Problem, dim: int, seed: int, path: bool = False) -> None:
         points = qmc.Sobol(dim, rng=np.random.default_rng(seed)).random(_DRAWS)
         points = ndtri(np.clip(points, 1e-7, 1 - 1e-7)).reshape(_PARTS, -1, _CHUNK, dim)
         self.draws = jnp.asarray(points.transpose(0, 1, 3, 2), jnp.float32)
         self.keys = jr.split(jr.key(seed % 2**32), self.draws.shape[:2])
-        self.problem, self.simulated = problem, 0
+        self.problem, self.path, self.simulated = problem, path, 0
+
+    def split(self, flow: Pushforward) -> Split:
+        """What of the flow to move."""
+        if not _is_of_many(flow):
+            return _of_few(flow)
+        self.simulated += _DRAWS // _PARTS * self.problem.trials
+        found = _pulled(flow, self.problem, self.draws[-1], self.keys[-1], self.path)
+        value, slopes = (np.asarray(part, np.float64) for part in found)
+        mean = value[: self.problem.constraints]
+        slopes[len(mean) :] -= 2 * mean[:, None] * slopes[: len(mean)]
+        return _along(flow, slopes)
 
     def residual(self, flow: Pushforward, parts: int = _PARTS) -> np.ndarray:
         """(m, v - 1) of some parts of the draws, (2r,)."""
@@ -86,6 +117,10 @@ class Remembered:
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
 
+    def split(self, flow: Pushforward) -> Split:
+        """What of the flow to move."""
+        return _of_few(flow)
+
     def residual(self, flow: Pushforward, parts: int = _PARTS) -> np.ndarray:
         """(m, v - 1) of some parts of the points, (2r,); infinite where weights say too little."""
         some = jax.tree.map(lambda a: a[:: _PARTS // parts], self.memory)
@@ -95,10 +130,11 @@ class Remembered:
         return found if float(worth) > _WORTH else np.full(len(found), np.inf)
 
 
-def _slopes(flow: Pushforward, moments: Drawn | Remembered) -> np.ndarray:
-    """Slopes of the residual, (2r, weights), by differences on the first part."""
-    here, steps = moments.residual(flow, 1), _DIFFERENCE * np.eye(len(_split(flow)[0]))
-    there = [moments.residual(_moved(flow, step), 1) for step in steps]
+def _slopes(split: Split, moments: Drawn | Remembered) -> np.ndarray:
+    """Slopes of the residual, (2r, weights), by differences on one part."""
+    start = np.zeros(split.size)
+    here, steps = moments.residual(_moved(split, start), 1), _DIFFERENCE * np.eye(split.size)
+    there = [moments.residual(_moved(split, step), 1) for step in steps]
     return (np.array(there) - here).T / _DIFFERENCE
 
 
@@ -110,50 +146,68 @@ def _step(residual: np.ndarray, slopes: np.ndarray) -> np.ndarray:
     return -unit.T @ np.linalg.solve(square, residual / lengths)
 
 
-def _moved(flow: Pushforward, step: np.ndarray) -> Pushforward:
-    vector, build = _split(flow)
-    return build(vector + jnp.asarray(step, jnp.float32))
+def _is_of_many(flow: Pushforward) -> bool:
+    return flow.layers.gauge.size > 0
 
 
-def _split(flow: Pushforward):
-    """What is moved, as a vector, and the flow of such a vector."""
-    return _of_many(flow) if flow.layers.gauge.size else _of_few(flow)
+def _moved(split: Split, step: np.ndarray) -> Pushforward:
+    return split.build(jnp.asarray(step, jnp.float32))
 
 
-def _of_few(flow: Pushforward):
+def _of_few(flow: Pushforward) -> Split:
     """Shifts and log scales of the last layers, and of the linear maps after them."""
     moved, mixed = flow.dim - flow.dim // 2, jnp.arange(flow.dim)
     all_biases, all_upper = jnp.asarray(flow.layers.last.bias), jnp.asarray(flow.layers.upper)
     found = all_biases[-_LAYERS:, : 2 * moved], all_upper[-_LAYERS:, mixed, mixed]
     vector, unravel = ravel_pytree(found)
 
-    def build(vector: Array) -> Pushforward:
-        biases, scales = unravel(vector)
+    def build(step: Array) -> Pushforward:
+        biases, scales = unravel(vector + step)
         bias = all_biases.at[-_LAYERS:, : 2 * moved].set(biases)
         upper = all_upper.at[-_LAYERS:, mixed, mixed].set(scales)
         return eqx.tree_at(lambda f: (f.layers.last.bias, f.layers.upper), flow, (bias, upper))
 
-    return vector, build
+    return Split(len(vector), build)
 
 
-def _of_many(flow: Pushforward):
-    """Of each of the last layers: its gauge, a factor of its linear map, and a common scale."""
-    moved, layers = flow.dim - flow.dim // 2, flow.layers
-    gauges, maps, biases = map(jnp.asarray, (layers.gauge, layers.across, layers.last.bias))
-    count = min(_LAYERS, len(gauges))
-    unit = jnp.array([1 / np.sqrt(2 * (flow.dim // 2)), 1.0])  # by which c moves t by 1
+def _along(flow: Pushforward, slopes: np.ndarray) -> Split:
+    """Steps of least length that each move one moment by 1, of slopes (2r, weights)."""
+    trained, rest = eqx.partition(flow, eqx.is_inexact_array)
+    vector, unravel = ravel_pytree(trained)
+    lengths = np.linalg.norm(slopes, axis=1) + 1e-30
+    unit = slopes / lengths[:, None]
+    square = unit @ unit.T + 1e-6 * np.eye(len(unit))
+    directions = jnp.asarray(np.linalg.solve(square, unit) / lengths[:, None], jnp.float32)
+    return Split(len(unit), lambda step: eqx.combine(unravel(vector + step @ directions), rest))
 
-    def build(vector: Array) -> Pushforward:
-        gauge, factor, scale = jnp.split(vector, (2 * count, 3 * count))
-        changed = (
-            gauges.at[-count:].add(gauge.reshape(count, 2) * unit),
-            maps.at[-count:].multiply(jnp.exp(factor)[:, None, None]),
-            biases.at[-count:, moved : 2 * moved].add(scale[:, None]),
-        )
-        where = lambda f: (f.layers.gauge, f.layers.across, f.layers.last.bias)  # noqa: E731
-        return eqx.tree_at(where, flow, changed)
 
-    return jnp.zeros(4 * count), build
+@eqx.filter_jit
+def _pulled(flow: Pushforward, problem: Problem, draws: Array, keys: Array, path: bool):
+    """Means of u and its square over draws, (2r,), and their slopes in all weights."""
+    fixed = (lambda a: a) if path else jax.lax.stop_gradient
+    trained, rest = eqx.partition(flow, eqx.is_inexact_array)
+    vector, unravel = ravel_pytree(trained)
+
+    def chunk(total, args):
+        noise, key = args
+
+        def means(vector):
+            q = eqx.combine(unravel(vector), rest)
+            z = fixed(q.forward(noise)[0])
+            found = problem.features(problem.simulate(problem.parameters(z)[0], key))
+            each = jnp.where(found.valid[:, None], jnp.c_[found.u, found.square], 0.0)
+            mean = jnp.mean(each, axis=0)
+            of_score = mean if path else (each - mean).T @ q.log_prob(z) / len(each)
+            return of_score, mean
+
+        _, pull, mean = jax.vjp(means, vector, has_aux=True)
+        slopes = jnp.stack([pull(row)[0] for row in jnp.eye(len(mean))])
+        slopes = jnp.where(jnp.all(jnp.isfinite(slopes)), slopes, 0.0)
+        return (total[0] + mean, total[1] + slopes), None
+
+    zero = jnp.zeros(2 * problem.constraints), jnp.zeros((2 * problem.constraints, len(vector)))
+    (value, slopes), _ = jax.lax.scan(chunk, zero, (draws, keys))
+    return value / len(keys), slopes / len(keys)
 
 
 @eqx.filter_jit

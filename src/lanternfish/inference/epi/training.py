@@ -38,21 +38,28 @@ from lanternfish.core import Folder
 from lanternfish.inference import checkpoints
 from lanternfish.inference.epi.dual import Spread, natural, tilted
 from lanternfish.inference.epi.memory import Memory, Recorder, blank, recalled
-from lanternfish.inference.epi.objective import Balance, Draws, aim, objective, objective_of_many
+from lanternfish.inference.epi.objective import (
+    WIDEST,
+    Balance,
+    Draws,
+    aim,
+    objective,
+    objective_of_many,
+)
 from lanternfish.inference.epi.problem import Problem
 from lanternfish.inference.epi.span import Span
 
 EPOCH = 100  # steps
 SECONDS = 10.0  # between checkpoints
 _TIGHTEN = 1e-2  # of a natural step in each step of the loop
-_MEMORY = 0.05  # weight of the newest batch in running moments
+_MEMORY, _FRESH = 0.05, 0.2  # weight of the newest batch in running moments; in many dimensions
 _PACE = (0.4, 0.7, 0.1)  # effective share at which eta stands, at which it runs, and least pace
 _AT_REST = 0.2  # length of the residual, sqrt(nats), at which tightening ends
 _LAST = 0.75  # share of polishing after which weights alone decide: they balance modes
 _FADED = 0.25  # share of polishing over which weights fade where statistics are noisy
 _LEAST = {"batch": 8, "tighten": EPOCH, "polish": EPOCH, "fit": 20, "round": 64}
 MANY = 32  # dimensions beyond which importance weights and populations do not work
-_STRIDE = 256  # dimensions above which a natural step may be longer than 1, as their root
+_STRIDE = 256  # dimensions above which a natural step may be longer, and q be further off at rest
 _AVERAGE = 0.01  # weight of the newest weights in their average
 
 
@@ -71,10 +78,10 @@ class Loop:
         clip: largest norm of a gradient.
     """
 
-    batch: int = 256
+    batch: int = 128
     rate: float = 2e-3
     tighten: int = 6_000
-    polish: int = 4_000
+    polish: int = 6_000
     fit: int = 1_500
     round: int = 512
     clip: float = 10.0
@@ -239,7 +246,8 @@ def _steps(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Sta
         failures=state.failures + 1,
     )
     after = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, blank)
-    rested = jnp.all((after.length < _AT_REST) & (after.effective > _PACE[0]))
+    at_rest = _AT_REST * max(1.0, 2 * fixed.flow.dim / _STRIDE)
+    rested = jnp.all((after.length < at_rest) & (after.effective > _PACE[0]))
     begin = (after.polish < 0) & (rested | (after.step >= fixed.loop.tighten))
     return after._replace(polish=jnp.where(begin, after.step, after.polish))
 
@@ -254,7 +262,7 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
     c = span.draw(jr.fold_in(now, 1))
     hats, away = span.weights(c), span.away(c)
     here = jax.tree.map(lambda leaf: jnp.tensordot(hats, leaf, 1), _of_knots(state))
-    aimed = span.to_middle(aim(here.eta, here.spread), away)
+    aimed = span.to_middle(aim(here.eta, here.spread, fixed.many), away)
     if fixed.noisy:
         balance = Balance(1.0 - jnp.clip(share / _FADED, 0, 1), jnp.ones(()))
     else:
@@ -276,7 +284,8 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
     change, moments = _optimiser(loop).update(slope, state.moments)
     params = state.params - state.rate * warm * decay * change
     found = (span.from_middle(told.spread, away), told.effective, told.entropy, told.dead)
-    near = _nearer((state.spread, state.effective, state.entropy, state.dead), found, span, hats)
+    before = state.spread, state.effective, state.entropy, state.dead
+    near = _nearer(before, found, span, hats, _FRESH if fixed.many else _MEMORY)
     spread, effective, entropy, dead = near
     most = max(1.0, (fixed.flow.dim / _STRIDE) ** 0.5)
     floor = 1.0 if fixed.many else 0.0  # eta must not rise faster than a lagging q can follow
@@ -284,12 +293,13 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
     low, high, least = _PACE
     pace = jnp.clip((effective - low) / (high - low), least, 1.0)
     size = _TIGHTEN * pace * decay * jnp.minimum(1.0, span.pace * hats)
+    eta = jax.vmap(tilted)(state.eta, (a, b), spread.mean, size)
     keep = jnp.where(state.polish < 0, 1.0, _AVERAGE)  # before, the average is the newest
     return state._replace(
         params=params,
         average=state.average + keep * (params - state.average),
         moments=moments,
-        eta=jax.vmap(tilted)(state.eta, (a, b), spread.mean, size),
+        eta=eta.at[:, 1].min(WIDEST) if fixed.many else eta,
         spread=spread,
         effective=effective,
         entropy=entropy,
@@ -311,9 +321,9 @@ def _of_knots(state: State) -> _Knots:
     return _Knots(state.eta, state.spread, state.effective)
 
 
-def _nearer(old, new, span: Span, hats: Array):
+def _nearer(old, new, span: Span, hats: Array, memory: float):
     """Running moments of the knots, nearer to those of the newest batch by each one's share."""
-    rate = jnp.minimum(1.0, span.pace * hats) * _MEMORY
+    rate = jnp.minimum(1.0, span.pace * hats) * memory
 
     def move(before: Array, now: Array) -> Array:
         share = rate.reshape(-1, *(1 for _ in now.shape))
