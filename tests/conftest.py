@@ -12,14 +12,37 @@ import pytest
 import lanternfish as lf
 
 NOISE = 0.5  # sd of each statistic of the linear Gaussian model
-LONG = """
-    test_npe test_epi test_flows test_server_commands test_condition test_worker_jobs test_rounds
-    test_web_journey test_accepting test_contrast test_server_ways_in test_epi_projection
-    test_raw_data test_examples test_docs test_epi_population test_nle test_planted_faults
-    test_server_access test_amplifying_rnn test_sbibm test_property_study test_runs
-    test_interruption test_reference test_calcium_suite2p test_server_laboratory test_analyses_ours
-    test_web_regions
-""".split()
+LONG = [
+    "test_npe",
+    "test_epi",
+    "test_flows",
+    "test_server_commands",
+    "test_condition",
+    "test_worker_jobs",
+    "test_rounds",
+    "test_web_journey",
+    "test_accepting",
+    "test_contrast",
+    "test_server_ways_in",
+    "test_epi_projection",
+    "test_raw_data",
+    "test_examples",
+    "test_docs",
+    "test_epi_population",
+    "test_nle",
+    "test_planted_faults",
+    "test_server_access",
+    "test_amplifying_rnn",
+    "test_sbibm",
+    "test_property_study",
+    "test_runs",
+    "test_interruption",
+    "test_reference",
+    "test_calcium_suite2p",
+    "test_server_laboratory",
+    "test_analyses_ours",
+    "test_web_regions",
+]
 
 
 def pytest_collection_modifyitems(items):
