@@ -68,7 +68,8 @@ class Loop:
     """Settings of the loop; the defaults need no tuning.
 
     Args:
-        batch: samples of q in each step; a quarter as many broad ones come with them.
+        batch: samples of q in each step; a quarter as many broad ones come with them. Of what is
+            remembered of costly simulators, a step takes twice as many.
         rate: learning rate of q.
         tighten: steps after which the first phase ends at the latest.
         polish: steps of the second phase.
@@ -273,7 +274,7 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
         whole = fixed.density(params)
         flow = whole.steered(c) if span.dim else whole
         if memory is not None:
-            return recalled(whole, aimed, memory, now, balance, loop.batch)
+            return recalled(whole, aimed, memory, now, balance, 2 * loop.batch)
         draws = _draws(now, problem, loop.batch)
         if fixed.many:
             return objective_of_many(flow, problem, aimed, draws)
