@@ -82,7 +82,7 @@ def measure(name: str, seed: int) -> dict:
         "entropy": found["entropy"],
         "low": found["low"],
         "high": found["high"],
-        "steps": max([0, *(max(epoch["step"]) for epoch in run.history["curves"])]),
+        "steps": run.history["curves"][-1]["step"][0],
         "gradient": run.history["gradient"],
         "cpu_s": cpu.ru_utime + cpu.ru_stime,
         "facts": facts(name, run.posterior),

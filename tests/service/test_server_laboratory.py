@@ -18,6 +18,7 @@ from lanternfish.service import store as st
 from lanternfish.service.worker.sandbox import available
 
 PATIENCE = 120.0  # s
+WHY_NOT = available()
 
 
 @contextlib.contextmanager
@@ -74,7 +75,7 @@ def until(look, *, seconds=PATIENCE):
     return found
 
 
-@pytest.mark.skipif(bool(available()), reason=f"no sandbox here: {available()}")
+@pytest.mark.skipif(bool(WHY_NOT), reason=f"no sandbox here: {WHY_NOT}")
 @pytest.mark.filterwarnings("default")  # of the S3 client's own libraries
 def test_a_whole_job_on_postgresql_and_s3_over_restarts(laboratory, tmp_path):
     file, store, token = laboratory

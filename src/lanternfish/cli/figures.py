@@ -21,7 +21,7 @@ def missing(run: Run, model: Model, folder: Path) -> list[str]:
     """Pictures that a run of this model should have and that are not in its folder."""
     trained = any(entry.get("train") for entry in run.history.get("rounds", []))
     names = ["pair.png", *(["training.png"] if trained else []), "predictive.png"]
-    names += ["optimisation.png"] if run.history.get("curves") or "annealed" in run.history else []
+    names += ["optimisation.png"] if run.history.get("curves") else []
     names += [] if model.traces is None else ["traces.png"]
     return [name for name in names if not (folder / "figures" / name).is_file()]
 

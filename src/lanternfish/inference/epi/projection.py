@@ -194,8 +194,7 @@ def _pulled(flow: Pushforward, problem: Problem, draws: Array, keys: Array, path
         def means(vector):
             q = eqx.combine(unravel(vector), rest)
             z = fixed(q.forward(noise)[0])
-            found = problem.features(problem.simulate(problem.parameters(z)[0], key))
-            each = jnp.where(found.valid[:, None], jnp.c_[found.u, found.square], 0.0)
+            each, _ = _each(problem, z, key)
             mean = jnp.mean(each, axis=0)
             of_score = mean if path else (each - mean).T @ q.log_prob(z) / len(each)
             return of_score, mean
@@ -210,16 +209,20 @@ def _pulled(flow: Pushforward, problem: Problem, draws: Array, keys: Array, path
     return value / len(keys), slopes / len(keys)
 
 
+def _each(problem: Problem, z: Array, key: Array) -> tuple[Array, Array]:
+    """u and its square of points z (d, n), simulated, (n, 2r), 0 where not finite; which are."""
+    found = problem.features(problem.simulate(problem.parameters(z)[0], key))
+    return jnp.where(found.valid[:, None], jnp.c_[found.u, found.square], 0.0), found.valid
+
+
 @eqx.filter_jit
 def _sums(flow: Pushforward, problem: Problem, draws: Array, keys: Array) -> tuple[Array, Array]:
     """Sums of u and its square over draws with finite statistics, (2r,), and how many there are."""
 
     def chunk(args):
         noise, key = args
-        z, _ = flow.forward(noise)
-        found = problem.features(problem.simulate(problem.parameters(z)[0], key))
-        each = jnp.where(found.valid[:, None], jnp.c_[found.u, found.square], 0.0)
-        return jnp.sum(each, axis=0), jnp.sum(found.valid)
+        each, valid = _each(problem, flow.forward(noise)[0], key)
+        return jnp.sum(each, axis=0), jnp.sum(valid)
 
     return jax.tree.map(lambda a: jnp.sum(a, axis=0), jax.lax.map(chunk, (draws, keys)))
 

@@ -59,7 +59,7 @@ _LAST = 0.75  # share of polishing after which weights alone decide: they balanc
 _FADED = 0.25  # share of polishing over which weights fade where statistics are noisy
 _LEAST = {"batch": 8, "tighten": EPOCH, "polish": EPOCH, "fit": 20, "round": 64}
 MANY = 32  # dimensions beyond which importance weights and populations do not work
-_STRIDE = 256  # dimensions above which a natural step may be longer, and q be further off at rest
+_STRIDE = 256  # dimensions above which a natural step may be longer; from half, so may rest
 _AVERAGE = 0.01  # weight of the newest weights in their average
 
 
