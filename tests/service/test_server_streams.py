@@ -122,6 +122,17 @@ def test_who_comes_after_the_end_is_told_so(server, job):
     assert [name for name, _, _ in again] == ["end"]
 
 
+def test_a_log_of_many_short_writes_is_whole_before_the_end(server, job):
+    job, token = job
+    lines = [f"{i}\n" for i in range(600)]
+    for line in lines:
+        st.append_log(server.store, job, token, line.encode())
+    finish(server, job, token)
+    assert st.log_from(server.store, job)[0].decode() == "".join(lines)
+    with server.client("mara") as client:
+        assert text_of(events(client, job)) == "".join(lines)
+
+
 def test_several_watchers_of_one_job_see_the_same(server, job):
     job, token = job
     results = []

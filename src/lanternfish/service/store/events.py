@@ -136,14 +136,18 @@ def append_log(store: Store, job: str, token: int, data: bytes) -> int:
 
 
 def log_from(store: Store, job: str, offset: int = 0, limit: int = 1 << 20) -> tuple[bytes, int]:
-    """Bytes of a job's log from `offset`, `limit` or a little more, and the offset after them."""
+    """Bytes of a job's log from `offset`, and the offset after them.
+
+    They are `limit` or a little more; fewer only where the log ends.
+    """
     c = t.log_chunks.c
     reach = c.offset + sa.func.length(c.data)
     query = (
         sa.select(c.offset, c.data)
-        .where(c.job_id == job, c.offset > offset - CHUNK, reach > offset)
+        .where(
+            c.job_id == job, c.offset > offset - CHUNK, reach > offset, c.offset < offset + limit
+        )
         .order_by(c.offset)
-        .limit(max(1, limit // 4096))
     )
     parts, end = [], offset
     with store.read() as tx:
