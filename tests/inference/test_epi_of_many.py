@@ -1,16 +1,13 @@
 """What a step of EPI aims at in many dimensions, where importance weights say nothing."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.flatten_util import ravel_pytree
 
 import lanternfish as lf
-from lanternfish import flows
 from lanternfish.inference.epi.dual import Spread
-from lanternfish.inference.epi.objective import WIDEST, Draws, aim, objective_of_many
+from lanternfish.inference.epi.objective import Draws, aim, drives, objective_of_many
 from lanternfish.inference.epi.problem import Problem
 
 PRIOR = lf.Prior(a=lf.Normal(0, 1), b=lf.Normal(0, 1))
@@ -29,26 +26,53 @@ def test_the_penalty_does_not_slacken_three_deviations_away():
     assert far == pytest.approx(near, rel=0.01)
 
 
-@pytest.mark.parametrize("variance", [0.01, 0.3])
-def test_no_statistic_is_widened_until_it_splits(variance):
-    eta = jnp.array([[0.0], [2.5]])
-    assert float(aim(eta, spread(0.0, variance), many=True)[1, 0]) == WIDEST
-    assert float(aim(-eta, spread(0.0, 4.0), many=True)[1, 0]) < -2.5
+def test_what_widens_a_statistic_acts_about_no_mean():
+    """Of a square below zero, it is about the mean; and the part of it that is above acts alone."""
+    off = spread(0.5, 0.5)
+    narrow, wide = (aim(jnp.array([[0.0], [s]]), off, many=True) for s in (-9.0, 9.0))
+    assert float(narrow[1, 0] + 9.0) == pytest.approx(float(wide[1, 0] - 9.0))
+    assert float(wide[1, 0]) > 9.0
+    about = -2 * 0.5 * float(wide[1, 0] - 9.0)
+    assert float(narrow[0, 0] - wide[0, 0]) == pytest.approx(about, rel=1e-4)
 
 
-@pytest.mark.parametrize(("mean", "sd", "pulled"), [(-10.0, 1.0, False), (0.0, 10.0, True)])
-def test_what_is_far_from_the_property_is_not_pulled_further(mean, sd, pulled):
-    """Ten standard deviations away widening has no slope; around the property it has."""
+class Shifted:
+    """Noise whose first coordinate is shifted: by a number, and by what drives it."""
+
+    dim = 2
+
+    def __init__(self, by):
+        self.by = by
+
+    def forward(self, noise):
+        along = self.by[0] + self.by[1] * drives(noise, 1)[:, 0]
+        return noise.at[0].add(along), jnp.zeros(noise.shape[1])
+
+    def log_prob(self, points):
+        """Of points without finite statistics, of which there are none."""
+        return jnp.zeros(points.shape[1])
+
+
+def test_a_step_widens_a_statistic_by_what_noise_tells():
+    """In place of a pull that grows with the distance, one along the drive, sqrt(2 eta_2) times."""
     model = lf.Model(PRIOR, lf.JaxSimulator(lambda t, key: {"x": t["a"]}, ("x",)))
-    problem = Problem(model, lf.EmergentProperty(x=(mean, sd)), 1, "uniform")
-    trained, rest = eqx.partition(flows.pushforward(0, flows.push_for(2), 2), eqx.is_inexact_array)
-    start, build = ravel_pytree(trained)
-    keys = jax.random.split(jax.random.key(0), 3)
-    draws = Draws(jax.random.normal(keys[0], (2, 64)), jax.random.normal(keys[1], (2, 16)), keys[2])
+    problem = Problem(model, lf.EmergentProperty(x=(0.0, 1.0)), 1, "prior")
+    noise = jax.random.normal(jax.random.key(0), (2, 4_000))
+    draws = Draws(noise, noise[:, :8], jax.random.key(1))
 
-    def slope(eta):
-        loss = lambda p: objective_of_many(eqx.combine(build(p), rest), problem, eta, draws)[0]  # noqa: E731
-        return np.asarray(jax.grad(loss)(start))
+    def slope(square):
+        loss = lambda by: objective_of_many(Shifted(by), problem, eta, draws)[0]  # noqa: E731
+        eta = jnp.array([[0.0], [square]])
+        return np.asarray(jax.grad(loss)(jnp.zeros(2)))
 
-    away = np.abs(slope(jnp.array([[0.0], [1.0]])) - slope(jnp.zeros((2, 1)))).max()
-    assert (away > 1e-3) == pulled
+    change = slope(8.0) - slope(0.0)
+    drive = np.asarray(drives(noise, 1))[:, 0]
+    assert change == pytest.approx([-4 * drive.mean(), -4 * (drive**2).mean()], rel=1e-3)
+
+
+def test_what_drives_is_independent_and_nearly_normal():
+    found = np.asarray(drives(jax.random.normal(jax.random.key(2), (100, 20_000)), 3))
+    assert found.shape == (20_000, 3)
+    assert np.corrcoef(found.T) == pytest.approx(np.eye(3), abs=0.12)
+    assert np.abs(found.mean(axis=0)).max() < 0.03
+    assert found.std(axis=0) == pytest.approx(1, abs=0.05)

@@ -33,7 +33,7 @@ from lanternfish.flows import spline
 from lanternfish.flows.networks import Linear
 
 _BOUND = 5.0  # splines act on [-bound, bound] and are the identity outside
-_MOST = 3.0  # of a log scale
+_MOST, _MOST_OF_MANY = 3.0, 1.0  # of a log scale; in many dimensions more throws points far out
 _LEAST = 1e-8  # mean square of a passing half
 _FEW = 4  # dimensions up to which the smallest density will do
 _MANY = 32  # dimensions above which splines and linear maps would cost more than they bring
@@ -100,8 +100,7 @@ class _Layer(eqx.Module):
         """Shift, log scale (moved, n) and raw spline parameters (3 K - 1, moved, n)."""
         if self.mixes:
             return self._of_network(jnp.concatenate([held, condition]), moved)
-        length = 0.5 * jnp.log(jnp.mean(held**2, axis=0, keepdims=True) + _LEAST)
-        length = np.sqrt(2 * len(held)) * (length - self.gauge[0])
+        length = log_length(held, self.gauge[0])[None]
         seen = jnp.concatenate([held, length, condition])
         shift, scale, raw = self._of_network(seen, moved, self.gauge[1] * length)
         return shift + jnp.asarray(self.across) @ held, scale, raw
@@ -113,7 +112,8 @@ class _Layer(eqx.Module):
         for linear in self.inner:
             h = _affine(linear, jax.nn.silu(h))
         out = _affine(self.last, jax.nn.silu(h)).reshape(-1, moved, seen.shape[1])
-        return out[0], _MOST * jnp.tanh((out[1] + common) / _MOST), out[2:]
+        most = _MOST if self.mixes else _MOST_OF_MANY
+        return out[0], most * jnp.tanh((out[1] + common) / most), out[2:]
 
     def _mixing(self) -> tuple[Array, Array, Array]:
         """L and U of the linear map (I + L) diag(s) (I + U) after the coupling, and s (d,)."""
@@ -151,6 +151,12 @@ class _Layer(eqx.Module):
             x, bent = spline.inverse(x, raw, _BOUND)
             log_det = log_det + jnp.sum(bent, 0)
         return jnp.concatenate([held, x]), log_det
+
+
+def log_length(x: Array, centre: float | Array = 0.0) -> Array:
+    """sqrt(2 d) (log(|x| / sqrt(d)) - centre) of points (d, n), (n,); of noise, nearly normal."""
+    length = 0.5 * jnp.log(jnp.mean(x**2, axis=0) + _LEAST)
+    return np.sqrt(2 * len(x)) * (length - centre)
 
 
 def _unit_inverse(strict: Array) -> Array:

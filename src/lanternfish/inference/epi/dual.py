@@ -65,7 +65,15 @@ def natural(
     return a * held, b * held, length
 
 
-def tilted(eta: Array, step: tuple[Array, Array], mean: Array, rate: Array) -> Array:
-    """eta (2, r) after a tilt a . (u - m) + b . (u - m)^2, times the rate."""
+def tilted(
+    eta: Array, step: tuple[Array, Array], mean: Array, rate: float | Array, driven: bool = False
+) -> Array:  # fmt: skip
+    """eta (2, r) after a tilt a . (u - m) + b . (u - m)^2, times the rate.
+
+    Args:
+        driven: whether a square above zero widens about no mean (``objective.objective_of_many``).
+    """
     a, b = step
-    return jnp.clip(eta + rate * jnp.stack([a - 2 * mean * b, b]), -MOST, MOST)
+    square = eta[1] + rate * b
+    about = jnp.minimum(square, 0.0) - jnp.minimum(eta[1], 0.0) if driven else rate * b
+    return jnp.clip(jnp.stack([eta[0] + rate * a - 2 * mean * about, square]), -MOST, MOST)

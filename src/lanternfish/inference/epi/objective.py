@@ -32,9 +32,16 @@ Parameters without finite statistics have no density in p; samples of q there co
 
 In many dimensions weights say nothing, and the second divergence is all there is. There the volume
 of parameters grows as a high power of a statistic, k log(f), and what balances it, a constant pull
-inwards, leaves a statistic narrower than a property may ask: eta makes it wider by a pull outwards
-that grows with the distance, and from some distance on no balance holds. So this pull ends at two
-standard deviations, and the penalty is stiffer and does not slacken so soon.
+inwards, leaves a statistic narrower than a property may ask. A pull outwards that grows with the
+distance, eta_2 u^2 with eta_2 > 0, has no well: samples end on one side or the other. But (Hubbard
+1959)
+
+    exp(eta_2 u^2) = E exp(c sqrt(2 eta_2) u),    c ~ N(0, 1),
+
+so that a pull c sqrt(2 eta_2), constant for each sample, widens as much to first order, and with c
+held to N(0, 1), has a well for every c. For c there is what the density's noise tells, independent
+and nearly normal: the log lengths of its two halves, which layers see, then its coordinates. The
+answer is then a mixture of maxima of entropy, not one, and has less.
 """
 
 from __future__ import annotations
@@ -46,8 +53,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from lanternfish.flows import Pushforward, Steered, standard_normal
-from lanternfish.inference.epi.dual import Spread, natural, spread
+from lanternfish.flows import Pushforward, Steered, log_length, standard_normal
+from lanternfish.inference.epi.dual import Spread, natural, spread, tilted
 from lanternfish.inference.epi.problem import Features, Problem, natural_log
 
 _DEAD = 10.0  # nats
@@ -56,10 +63,9 @@ TRUNCATED = 10.0  # largest importance weight, in units of the mean weight
 _ADVANTAGE = 10.0  # nats; largest reward of the score function
 _JUMP = 1e3  # largest norm of a sample's gradient, in units of the median
 _OUTSIDE = 6.0  # of the property's standard deviations, beyond which nothing is pulled outwards
-_BEYOND = 2.0  # the same in many dimensions
 KAPPA = 2.0  # strength of the penalty, in natural steps: e-folds that it tightens by itself
 _STIFF = 6.0  # the same in many dimensions
-WIDEST = 3.0  # of eta[1] in many dimensions: more would split a statistic in two
+NARROW = 0.25  # variance in many dimensions below which natural steps are those of this variance
 _TAUT = 4.0  # length of a natural step up to which the penalty then grows, sqrt(nats)
 NEVER = -1e30
 
@@ -110,7 +116,7 @@ def objective(
     broad, broad_b = problem.parameters(draws.broad)
     points = _fixed(jnp.concatenate([z, draws.broad], 1))
     everywhere = _fixed(jnp.concatenate([theta, broad]))
-    found, pull = _features(problem, everywhere, draws.key, path, _OUTSIDE)
+    found, pull = _features(problem, everywhere, draws.key, path)
     mine = jax.tree.map(lambda a: a[:n], found)
 
     scores = flow.log_prob(points)
@@ -149,9 +155,10 @@ def objective_of_many(
     n = draws.noise.shape[1]
     z, log_det = flow.forward(draws.noise)
     theta, log_b = problem.parameters(z)
-    mine, pull = _features(problem, _fixed(theta), draws.key, True, _BEYOND)
+    mine, pull = _features(problem, _fixed(theta), draws.key, True)
     assert pull is not None
-    loss = jnp.mean(-log_det - log_b - jnp.sum(pull(aimed, n) * theta, 1))
+    driven = pull(aimed, n, drives(draws.noise, problem.constraints))
+    loss = jnp.mean(-log_det - log_b - jnp.sum(driven * theta, 1))
     cost = penalty(mine.valid, jnp.full(n, 1 / n))
     dead = jax.lax.cond(
         jnp.all(mine.valid),
@@ -168,11 +175,11 @@ def objective_of_many(
     return loss + dead, told
 
 
-def _features(problem: Problem, theta: Array, key: Array, path: bool, outside: float):
+def _features(problem: Problem, theta: Array, key: Array, path: bool):
     """Features of all points, and a function that pulls forces on T back to parameters.
 
-    Args:
-        outside: distance from the property beyond which no statistic is pulled further out.
+    The function takes eta (2, r), how many of the points feel it, and of each what widens its
+    statistics (n, r), where not the distance does.
     """
 
     def features(theta):
@@ -184,13 +191,24 @@ def _features(problem: Problem, theta: Array, key: Array, path: bool, outside: f
         return Features(u, square, valid), None
     (u, square), vjp, valid = jax.vjp(features, theta, has_aux=True)
 
-    def pull(eta, n):
+    def pull(eta: Array, n: int, drive: Array | None = None) -> Array:
         mine = (valid & (jnp.arange(len(theta)) < n))[:, None]
-        near = jnp.abs(u) < outside
-        outwards = jnp.where(near, eta[1], jnp.minimum(eta[1], 0.0))
-        return _tamed(vjp((mine * eta[0], mine * outwards))[0][:n])
+        inwards, widening = jnp.minimum(eta[1], 0.0), jnp.maximum(eta[1], 0.0)
+        if drive is None:
+            along = eta[0]
+            inwards = inwards + jnp.where(jnp.abs(u) < _OUTSIDE, widening, 0.0)
+        else:
+            along = eta[0] + jnp.sqrt(2 * widening) * drive
+        return _tamed(vjp((mine * along, mine * inwards))[0][:n])
 
     return Features(u, square, valid), pull
+
+
+def drives(noise: Array, count: int) -> Array:
+    """Independent, nearly normal functions of noise (d, n), shape (n, count)."""
+    half = len(noise) // 2
+    lengths = [log_length(part, -0.5 / len(part)) for part in (noise[:half], noise[half:])]
+    return jnp.stack([*lengths, *noise[: max(count - 2, 0)]][:count], axis=1)
 
 
 def _tamed(gradient: Array) -> Array:
@@ -210,10 +228,9 @@ def aim(eta: Array, metric: Spread, many: bool = False) -> Array:
     Args:
         many: whether dimensions are many.
     """
-    least, near, kappa = (1.0, _TAUT, _STIFF) if many else (0.0, 1.0, KAPPA)
+    least, near, kappa = (NARROW, _TAUT, _STIFF) if many else (0.0, 1.0, KAPPA)
     a, b, _ = natural(metric, metric, least=least, near=near)
-    aimed = eta + kappa * jnp.stack([a - 2 * metric.mean * b, b])
-    return aimed.at[1].min(WIDEST) if many else aimed
+    return tilted(eta, (a, b), metric.mean, kappa, driven=many)
 
 
 def _weights(log_p: Array, log_q: Array, points: Array, valid: Array, n: int):

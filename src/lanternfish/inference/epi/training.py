@@ -8,10 +8,11 @@ say that q is behind. So every mode is there before the first constraint is.
 Two phases; a density that was fitted to a population at the property (``population``, ``start``)
 begins in the second. *Tighten*, at a constant rate, until the moments are those of the property;
 *polish*, while the rates of q and eta decay together to zero and q becomes the average of its last
-steps; in the last quarter, weights alone decide - unless statistics are noisy, where weights fade
-instead. Both ends are decided by what is measured, none by a count that has to be guessed. An epoch
-of steps is one compiled program, state in and state out; members, each from its own seed, go
-through it together. A member that diverges goes back to where the epoch began, at half its rate.
+steps; in the last quarter, weights alone decide - unless statistics are noisy, or weights are worth
+too little: then they fade instead. Both ends are decided by what is measured, none by a count that
+has to be guessed. An epoch of steps is one compiled program, state in and state out; members, each
+from its own seed, go through it together. A member that diverges goes back to where the epoch
+began, at half its rate.
 
 A range of properties is learned in the same loop, one of them in each step (``span``).
 """
@@ -39,7 +40,7 @@ from lanternfish.inference import checkpoints
 from lanternfish.inference.epi.dual import Spread, natural, tilted
 from lanternfish.inference.epi.memory import Memory, Recorder, blank, recalled
 from lanternfish.inference.epi.objective import (
-    WIDEST,
+    NARROW,
     Balance,
     Draws,
     aim,
@@ -56,7 +57,8 @@ _MEMORY, _FRESH = 0.05, 0.2  # weight of the newest batch in running moments; in
 _PACE = (0.4, 0.7, 0.1)  # effective share at which eta stands, at which it runs, and least pace
 _AT_REST = 0.2  # length of the residual, sqrt(nats), at which tightening ends
 _LAST = 0.75  # share of polishing after which weights alone decide: they balance modes
-_FADED = 0.25  # share of polishing over which weights fade where statistics are noisy
+_FADED = 0.25  # share of polishing over which weights fade where they say too little
+_WITHOUT = 0.6  # least pace of eta without weights
 _LEAST = {"batch": 8, "tighten": EPOCH, "polish": EPOCH, "fit": 20, "round": 64}
 MANY = 32  # dimensions beyond which importance weights and populations do not work
 _STRIDE = 256  # dimensions above which a natural step may be longer; from half, so may rest
@@ -264,11 +266,7 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
     hats, away = span.weights(c), span.away(c)
     here = jax.tree.map(lambda leaf: jnp.tensordot(hats, leaf, 1), _of_knots(state))
     aimed = span.to_middle(aim(here.eta, here.spread, fixed.many), away)
-    if fixed.noisy:
-        balance = Balance(1.0 - jnp.clip(share / _FADED, 0, 1), jnp.ones(()))
-    else:
-        alone = (share > _LAST) & (here.effective > _PACE[0])
-        balance = Balance(jnp.ones(()), 1.0 - alone)
+    balance = _balance(fixed.noisy, memory is not None, here.effective, share)
 
     def loss(params):
         whole = fixed.density(params)
@@ -289,18 +287,20 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
     near = _nearer(before, found, span, hats, _FRESH if fixed.many else _MEMORY)
     spread, effective, entropy, dead = near
     most = max(1.0, (fixed.flow.dim / _STRIDE) ** 0.5)
-    floor = 1.0 if fixed.many else 0.0  # eta must not rise faster than a lagging q can follow
+    floor = NARROW if fixed.many else 0.0
     a, b, length = jax.vmap(lambda knot: natural(knot, knot, most, floor))(spread)
     low, high, least = _PACE
     pace = jnp.clip((effective - low) / (high - low), least, 1.0)
-    size = _TIGHTEN * pace * decay * jnp.minimum(1.0, span.pace * hats)
-    eta = jax.vmap(tilted)(state.eta, (a, b), spread.mean, size)
+    pace = jnp.maximum(pace, _WITHOUT * (1.0 - balance.cover))
+    slow = jnp.sqrt(decay) if fixed.many else decay  # as q settles, narrower, eta still follows it
+    size = _TIGHTEN * pace * slow * jnp.minimum(1.0, span.pace * hats)
+    eta = jax.vmap(partial(tilted, driven=fixed.many))(state.eta, (a, b), spread.mean, size)
     keep = jnp.where(state.polish < 0, 1.0, _AVERAGE)  # before, the average is the newest
     return state._replace(
         params=params,
         average=state.average + keep * (params - state.average),
         moments=moments,
-        eta=eta.at[:, 1].min(WIDEST) if fixed.many else eta,
+        eta=eta,
         spread=spread,
         effective=effective,
         entropy=entropy,
@@ -308,6 +308,17 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
         length=length,
         step=state.step + 1,
     )
+
+
+def _balance(noisy: bool, remembered: bool, effective: Array, share: Array) -> Balance:
+    """Which divergences a step follows, by the worth of weights and the share of polishing."""
+    faded = 1.0 - jnp.clip(share / _FADED, 0, 1)
+    if noisy:
+        return Balance(faded, jnp.ones(()))
+    alone = (share > _LAST) & (effective > _PACE[0])
+    trusted = jnp.clip(2 * effective / _PACE[0] - 1, 0, 1)
+    cover = jnp.ones(()) if remembered else jnp.maximum(faded, trusted)
+    return Balance(cover, 1.0 - alone)
 
 
 class _Knots(NamedTuple):
