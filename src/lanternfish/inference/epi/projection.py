@@ -13,9 +13,11 @@ simulations are costly, moments of all densities are those of the same simulated
 weights q / r.
 
 In many dimensions these weights move all moments alike. There the steps are of all weights, but in
-2r directions: those of least length that each move one moment by 1, by the slopes of one part of
+2r directions: those of least length that each move one number by 1, by the slopes of one part of
 the draws. What of a slope was noise moves nothing on the other parts, and J is by differences on
-one of those.
+one of those. The numbers are the means and the mean squares; of statistics that are too narrow, but
+follow what drives them (``objective.drives``), the mean product with that, because the slope of a
+square moves most the samples that are farthest out already.
 """
 
 from __future__ import annotations
@@ -35,13 +37,16 @@ from scipy.stats import qmc
 
 from lanternfish.flows import Pushforward
 from lanternfish.inference.epi.memory import Memory
-from lanternfish.inference.epi.objective import NEVER
+from lanternfish.inference.epi.objective import NEVER, drives
 from lanternfish.inference.epi.problem import Problem
+from lanternfish.inference.epi.training import MANY
 
 _DRAWS, _PARTS, _CHUNK = 32_768, 4, 512  # one part is for slopes
+_DRAWS_OF_MANY = 16_384
 _NEWTON = 8  # steps, at most
 _DONE, _NEAR = 3e-3, 1.0  # residual at which they end, and from which there is no short step
-_NEAR_OF_MANY = 3.0  # the same in many dimensions
+_DRIVEN = 0.3  # product of a statistic with what drives it, by which it may be widened
+_DONE_OF_MANY, _NEAR_OF_MANY = 1e-2, 3.0  # the same in many dimensions
 _DAMPED = 1e-3
 _HALVED = 6  # times that a step that does not help is halved
 _DIFFERENCE = 0.01  # of a weight
@@ -59,10 +64,11 @@ class Split(NamedTuple):
 def projected(flow: Pushforward, moments: Drawn | Remembered) -> Pushforward:
     """The density with the property's moments, or the same one where no step brings them nearer."""
     residual = moments.residual(flow)
+    done, near = (_DONE_OF_MANY, _NEAR_OF_MANY) if flow.dim > MANY else (_DONE, _NEAR)
     for _ in range(_NEWTON):
-        if not _DONE < np.max(np.abs(residual)) < (_NEAR_OF_MANY if _is_of_many(flow) else _NEAR):
+        if not done < np.max(np.abs(residual)) < near:
             break
-        split = moments.split(flow)
+        split = moments.split(flow, residual)
         step = _step(residual, _slopes(split, moments))
         for halving in range(_HALVED):
             moved = _moved(split, step / 2**halving)
@@ -83,26 +89,37 @@ class Drawn:
     """
 
     def __init__(self, problem: Problem, dim: int, seed: int, path: bool = False) -> None:
-        points = qmc.Sobol(dim, rng=np.random.default_rng(seed)).random(_DRAWS)
+        draws = _DRAWS_OF_MANY if dim > MANY else _DRAWS
+        points = qmc.Sobol(dim, rng=np.random.default_rng(seed)).random(draws)
         points = ndtri(np.clip(points, 1e-7, 1 - 1e-7)).reshape(_PARTS, -1, _CHUNK, dim)
         self.draws = jnp.asarray(points.transpose(0, 1, 3, 2), jnp.float32)
         self.keys = jr.split(jr.key(seed % 2**32), self.draws.shape[:2])
         self.problem, self.path, self.simulated = problem, path, 0
 
-    def split(self, flow: Pushforward) -> Split:
-        """What of the flow to move."""
-        if not _is_of_many(flow):
+    def split(self, flow: Pushforward, residual: np.ndarray) -> Split:
+        """What of a flow with this residual to move."""
+        if flow.dim <= MANY:
             return _of_few(flow)
-        self.simulated += _DRAWS // _PARTS * self.problem.trials
-        found = _pulled(flow, self.problem, self.draws[-1], self.keys[-1], self.path)
+        self.simulated += self.part * self.problem.trials
+        narrow = np.zeros(self.problem.constraints, bool)
+        if self.path:
+            along = np.asarray(_driven(flow, self.problem, self.draws[-1], self.keys[-1]))
+            narrow = (residual[self.problem.constraints :] < 0) & (along > _DRIVEN)
+        found = _pulled(flow, self.problem, self.draws[-1], self.keys[-1], self.path, narrow)
         value, slopes = (np.asarray(part, np.float64) for part in found)
         mean = value[: self.problem.constraints]
-        slopes[len(mean) :] -= 2 * mean[:, None] * slopes[: len(mean)]
+        about = np.where(narrow, 0.0, 2 * mean)  # what drives has no mean
+        slopes[len(mean) :] -= about[:, None] * slopes[: len(mean)]
         return _along(flow, slopes)
+
+    @property
+    def part(self) -> int:
+        """Draws in each part."""
+        return self.keys.shape[1] * _CHUNK
 
     def residual(self, flow: Pushforward, parts: int = _PARTS) -> np.ndarray:
         """(m, v - 1) of some parts of the draws, (2r,)."""
-        self.simulated += parts * (_DRAWS // _PARTS) * self.problem.trials
+        self.simulated += parts * self.part * self.problem.trials
         of = [_sums(flow, self.problem, self.draws[i], self.keys[i]) for i in range(parts)]
         total = sum(np.asarray(sums, np.float64) for sums, _ in of)
         mean, square = np.split(total / max(sum(int(count) for _, count in of), 1), 2)
@@ -117,8 +134,8 @@ class Remembered:
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
 
-    def split(self, flow: Pushforward) -> Split:
-        """What of the flow to move."""
+    def split(self, flow: Pushforward, residual: np.ndarray) -> Split:
+        """What of a flow to move, whatever its residual."""
         return _of_few(flow)
 
     def residual(self, flow: Pushforward, parts: int = _PARTS) -> np.ndarray:
@@ -144,10 +161,6 @@ def _step(residual: np.ndarray, slopes: np.ndarray) -> np.ndarray:
     unit = slopes / lengths[:, None]
     square = unit @ unit.T + _DAMPED * np.eye(len(unit))
     return -unit.T @ np.linalg.solve(square, residual / lengths)
-
-
-def _is_of_many(flow: Pushforward) -> bool:
-    return flow.layers.gauge.size > 0
 
 
 def _moved(split: Split, step: np.ndarray) -> Pushforward:
@@ -182,8 +195,14 @@ def _along(flow: Pushforward, slopes: np.ndarray) -> Split:
 
 
 @eqx.filter_jit
-def _pulled(flow: Pushforward, problem: Problem, draws: Array, keys: Array, path: bool):
-    """Means of u and its square over draws, (2r,), and their slopes in all weights."""
+def _pulled(
+    flow: Pushforward, problem: Problem, draws: Array, keys: Array, path: bool, narrow: np.ndarray
+) -> tuple[Array, Array]:  # fmt: skip
+    """Means of u and its square over draws, (2r,), and their slopes in all weights.
+
+    Args:
+        narrow: of which statistics u times what drives it takes the place of the square, (r,).
+    """
     fixed = (lambda a: a) if path else jax.lax.stop_gradient
     trained, rest = eqx.partition(flow, eqx.is_inexact_array)
     vector, unravel = ravel_pytree(trained)
@@ -194,7 +213,8 @@ def _pulled(flow: Pushforward, problem: Problem, draws: Array, keys: Array, path
         def means(vector):
             q = eqx.combine(unravel(vector), rest)
             z = fixed(q.forward(noise)[0])
-            each, _ = _each(problem, z, key)
+            u, square = jnp.split(_each(problem, z, key)[0], 2, axis=1)
+            each = jnp.c_[u, jnp.where(narrow, drives(noise, len(narrow)) * u, square)]
             mean = jnp.mean(each, axis=0)
             of_score = mean if path else (each - mean).T @ q.log_prob(z) / len(each)
             return of_score, mean
@@ -207,6 +227,18 @@ def _pulled(flow: Pushforward, problem: Problem, draws: Array, keys: Array, path
     zero = jnp.zeros(2 * problem.constraints), jnp.zeros((2 * problem.constraints, len(vector)))
     (value, slopes), _ = jax.lax.scan(chunk, zero, (draws, keys))
     return value / len(keys), slopes / len(keys)
+
+
+@eqx.filter_jit
+def _driven(flow: Pushforward, problem: Problem, draws: Array, keys: Array) -> Array:
+    """Means of u times what drives it, (r,)."""
+
+    def chunk(args):
+        noise, key = args
+        u = _each(problem, flow.forward(noise)[0], key)[0][:, : problem.constraints]
+        return jnp.mean(u * drives(noise, problem.constraints), axis=0)
+
+    return jnp.mean(jax.lax.map(chunk, (draws, keys)), axis=0)
 
 
 def _each(problem: Problem, z: Array, key: Array) -> tuple[Array, Array]:
