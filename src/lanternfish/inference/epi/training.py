@@ -58,7 +58,6 @@ _PACE = (0.4, 0.7, 0.1)  # effective share at which eta stands, at which it runs
 _AT_REST = 0.2  # length of the residual, sqrt(nats), at which tightening ends
 _LAST = 0.75  # share of polishing after which weights alone decide: they balance modes
 _FADED = 0.25  # share of polishing over which weights fade where they say too little
-_WITHOUT = 0.6  # least pace of eta without weights
 _LEAST = {"batch": 8, "tighten": EPOCH, "polish": EPOCH, "fit": 20, "round": 64}
 MANY = 32  # dimensions beyond which importance weights and populations do not work
 _STRIDE = 256  # dimensions above which a natural step may be longer; from half, so may rest
@@ -291,7 +290,7 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
     a, b, length = jax.vmap(lambda knot: natural(knot, knot, most, floor))(spread)
     low, high, least = _PACE
     pace = jnp.clip((effective - low) / (high - low), least, 1.0)
-    pace = jnp.maximum(pace, _WITHOUT * (1.0 - balance.cover))
+    pace = jnp.maximum(pace, 1.0 - balance.cover)  # without weights, their worth says nothing
     slow = jnp.sqrt(decay) if fixed.many else decay  # as q settles, narrower, eta still follows it
     size = _TIGHTEN * pace * slow * jnp.minimum(1.0, span.pace * hats)
     eta = jax.vmap(partial(tilted, driven=fixed.many))(state.eta, (a, b), spread.mean, size)
