@@ -65,7 +65,7 @@ _JUMP = 1e3  # largest norm of a sample's gradient, in units of the median
 _OUTSIDE = 6.0  # of the property's standard deviations, beyond which nothing is pulled outwards
 KAPPA = 2.0  # strength of the penalty, in natural steps: e-folds that it tightens by itself
 _STIFF = 6.0  # the same in many dimensions
-NARROW = 0.25  # variance in many dimensions below which natural steps are those of this variance
+NARROW = 0.15  # variance in many dimensions below which natural steps are those of this variance
 _TAUT = 4.0  # length of a natural step up to which the penalty then grows, sqrt(nats)
 NEVER = -1e30
 

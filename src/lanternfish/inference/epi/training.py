@@ -56,6 +56,7 @@ _TIGHTEN = 1e-2  # of a natural step in each step of the loop
 _MEMORY, _FRESH = 0.05, 0.2  # weight of the newest batch in running moments; in many dimensions
 _PACE = (0.4, 0.7, 0.1)  # effective share at which eta stands, at which it runs, and least pace
 _AT_REST = 0.2  # length of the residual, sqrt(nats), at which tightening ends
+_WIDE = 0.7  # variances in many dimensions, below which it does not end
 _LAST = 0.75  # share of polishing after which weights alone decide: they balance modes
 _FADED = 0.25  # share of polishing over which weights fade where they say too little
 _LEAST = {"batch": 8, "tighten": EPOCH, "polish": EPOCH, "fit": 20, "round": 64}
@@ -249,7 +250,8 @@ def _steps(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Sta
     )
     after = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, blank)
     at_rest = _AT_REST * max(1.0, 2 * fixed.flow.dim / _STRIDE)
-    rested = jnp.all((after.length < at_rest) & (after.effective > _PACE[0]))
+    wide = jnp.all(after.spread.variance > _WIDE, axis=1) if fixed.many else True
+    rested = jnp.all((after.length < at_rest) & (after.effective > _PACE[0]) & wide)
     begin = (after.polish < 0) & (rested | (after.step >= fixed.loop.tighten))
     return after._replace(polish=jnp.where(begin, after.step, after.polish))
 
@@ -291,7 +293,7 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
     low, high, least = _PACE
     pace = jnp.clip((effective - low) / (high - low), least, 1.0)
     pace = jnp.maximum(pace, 1.0 - balance.cover)  # without weights, their worth says nothing
-    slow = jnp.sqrt(decay) if fixed.many else decay  # as q settles, narrower, eta still follows it
+    slow = decay**0.25 if fixed.many else decay  # as q settles, narrower, eta still follows it
     size = _TIGHTEN * pace * slow * jnp.minimum(1.0, span.pace * hats)
     eta = jax.vmap(partial(tilted, driven=fixed.many))(state.eta, (a, b), spread.mean, size)
     keep = jnp.where(state.polish < 0, 1.0, _AVERAGE)  # before, the average is the newest
