@@ -15,7 +15,7 @@ sees the length of the passing half,
 
     t = sqrt(2 p) (log(|held| / sqrt(p)) - c),    of p coordinates; about N(0, 1) at first,
 
-which besides adds g t to every log scale, and a matrix adds a linear map of the passing half to the
+which besides adds g t to every log scale (|t| held below 4), and a matrix adds a linear map of the passing half to the
 shifts. Layers start as the identity, so that the density starts as N(0, I).
 """
 
@@ -35,6 +35,7 @@ from lanternfish.flows.networks import Linear
 _BOUND = 5.0  # splines act on [-bound, bound] and are the identity outside
 _MOST, _MOST_OF_MANY = 3.0, 1.0  # of a log scale; in many dimensions more throws points far out
 _LEAST = 1e-8  # mean square of a passing half
+_FAR = 4.0  # of its length, or one layer's far point would be the next one's farther
 _FEW = 4  # dimensions up to which the smallest density will do
 _MANY = 32  # dimensions above which splines and linear maps would cost more than they bring
 
@@ -100,7 +101,7 @@ class _Layer(eqx.Module):
         """Shift, log scale (moved, n) and raw spline parameters (3 K - 1, moved, n)."""
         if self.mixes:
             return self._of_network(jnp.concatenate([held, condition]), moved)
-        length = log_length(held, self.gauge[0])[None]
+        length = _FAR * jnp.tanh(log_length(held, self.gauge[0])[None] / _FAR)
         seen = jnp.concatenate([held, length, condition])
         shift, scale, raw = self._of_network(seen, moved, self.gauge[1] * length)
         return shift + jnp.asarray(self.across) @ held, scale, raw

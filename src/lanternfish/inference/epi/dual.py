@@ -65,6 +65,20 @@ def natural(
     return a * held, b * held, length
 
 
+def own(found: Spread, square: Array) -> Spread:
+    """The moments, with the covariance that statistics have beside what drives them.
+
+    A variance v0 that is driven by sqrt(2 eta_2) c becomes v = v0 + 2 eta_2 v0^2: a tilt moves the
+    mean by v0, and eta_2 the variance by 2 v0^2.
+
+    Args:
+        square: eta_2, (r,).
+    """
+    v, s = jnp.maximum(jnp.diag(found.covariance), 1e-12), 2 * jnp.maximum(square, 0.0)
+    share = 2 / (1 + jnp.sqrt(1 + 4 * s * v))  # v0 / v, of the root of s v0^2 + v0 = v
+    return found._replace(covariance=found.covariance * jnp.sqrt(jnp.outer(share, share)))
+
+
 def tilted(
     eta: Array, step: tuple[Array, Array], mean: Array, rate: float | Array, driven: bool = False
 ) -> Array:  # fmt: skip

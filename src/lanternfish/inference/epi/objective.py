@@ -54,7 +54,7 @@ import numpy as np
 from jaxtyping import Array
 
 from lanternfish.flows import Pushforward, Steered, log_length, standard_normal
-from lanternfish.inference.epi.dual import Spread, natural, spread, tilted
+from lanternfish.inference.epi.dual import Spread, natural, own, spread, tilted
 from lanternfish.inference.epi.problem import Features, Problem, natural_log
 
 _DEAD = 10.0  # nats
@@ -229,6 +229,7 @@ def aim(eta: Array, metric: Spread, many: bool = False) -> Array:
         many: whether dimensions are many.
     """
     least, near, kappa = (NARROW, _TAUT, _STIFF) if many else (0.0, 1.0, KAPPA)
+    metric = own(metric, eta[1]) if many else metric
     a, b, _ = natural(metric, metric, least=least, near=near)
     return tilted(eta, (a, b), metric.mean, kappa, driven=many)
 

@@ -37,7 +37,7 @@ from jaxtyping import Array
 from lanternfish import flows
 from lanternfish.core import Folder
 from lanternfish.inference import checkpoints
-from lanternfish.inference.epi.dual import Spread, natural, tilted
+from lanternfish.inference.epi.dual import Spread, natural, own, tilted
 from lanternfish.inference.epi.memory import Memory, Recorder, blank, recalled
 from lanternfish.inference.epi.objective import (
     NARROW,
@@ -289,7 +289,8 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
     spread, effective, entropy, dead = near
     most = max(1.0, (fixed.flow.dim / _STRIDE) ** 0.5)
     floor = NARROW if fixed.many else 0.0
-    a, b, length = jax.vmap(lambda knot: natural(knot, knot, most, floor))(spread)
+    metric = jax.vmap(own)(spread, state.eta[:, 1]) if fixed.many else spread
+    a, b, length = jax.vmap(lambda knot: natural(knot, knot, most, floor))(metric)
     low, high, least = _PACE
     pace = jnp.clip((effective - low) / (high - low), least, 1.0)
     pace = jnp.maximum(pace, 1.0 - balance.cover)  # without weights, their worth says nothing
