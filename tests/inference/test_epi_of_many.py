@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lanternfish as lf
-from lanternfish.inference.epi.dual import Spread
+from lanternfish.inference.epi.dual import Spread, own
 from lanternfish.inference.epi.objective import Draws, aim, drives, objective_of_many
 from lanternfish.inference.epi.problem import Problem
 
@@ -68,6 +68,17 @@ def test_a_step_widens_a_statistic_by_what_noise_tells():
     change = slope(8.0) - slope(0.0)
     drive = np.asarray(drives(noise, 1))[:, 0]
     assert change == pytest.approx([-4 * drive.mean(), -4 * (drive**2).mean()], rel=1e-3)
+
+
+@pytest.mark.parametrize("square", [-2.0, 0.0, 0.5, 60.0])
+def test_what_a_statistic_varies_beside_what_drives_it(square):
+    """Of variance 0.1 by itself, in the moments of draws whose mean is what drives them."""
+    rng = np.random.default_rng(0)
+    driven = np.sqrt(2 * max(square, 0.0)) * 0.1 * rng.normal(size=400_000)
+    u = driven + np.sqrt(0.1) * rng.normal(size=400_000)
+    found = own(spread(0.0, float(u.var())), jnp.array([square]))
+    assert float(found.covariance[0, 0]) == pytest.approx(0.1, rel=0.01)
+    assert float(found.variance[0]) == pytest.approx(u.var())
 
 
 def test_what_drives_is_independent_and_nearly_normal():

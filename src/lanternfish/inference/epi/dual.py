@@ -68,8 +68,8 @@ def natural(
 def own(found: Spread, square: Array) -> Spread:
     """The moments, with the covariance that statistics have beside what drives them.
 
-    A variance v0 that is driven by sqrt(2 eta_2) c becomes v = v0 + 2 eta_2 v0^2: a tilt moves the
-    mean by v0, and eta_2 the variance by 2 v0^2.
+    A variance v0 that is driven by sqrt(2 eta_2) c becomes v = v0 + 2 eta_2 v0^2; what a tilt moves
+    the mean by is v0.
 
     Args:
         square: eta_2, (r,).
@@ -77,6 +77,19 @@ def own(found: Spread, square: Array) -> Spread:
     v, s = jnp.maximum(jnp.diag(found.covariance), 1e-12), 2 * jnp.maximum(square, 0.0)
     share = 2 / (1 + jnp.sqrt(1 + 4 * s * v))  # v0 / v, of the root of s v0^2 + v0 = v
     return found._replace(covariance=found.covariance * jnp.sqrt(jnp.outer(share, share)))
+
+
+def natural_of_driven(
+    found: Spread, square: Array, most: float, least: float, near: float
+) -> tuple[Array, Array, Array]:
+    """As ``natural``, of statistics that are driven where ``square``, (r,), is above zero.
+
+    Only the step of means is in their own geometry: that of variances would run away where the
+    density does not follow what drives it yet.
+    """
+    a, _, _ = natural(own(found, square), own(found, square), most, least, near)
+    _, b, length = natural(found, found, most, least, near)
+    return a, b, length
 
 
 def tilted(

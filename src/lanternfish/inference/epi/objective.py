@@ -54,7 +54,7 @@ import numpy as np
 from jaxtyping import Array
 
 from lanternfish.flows import Pushforward, Steered, log_length, standard_normal
-from lanternfish.inference.epi.dual import Spread, natural, own, spread, tilted
+from lanternfish.inference.epi.dual import Spread, natural, natural_of_driven, spread, tilted
 from lanternfish.inference.epi.problem import Features, Problem, natural_log
 
 _DEAD = 10.0  # nats
@@ -228,10 +228,11 @@ def aim(eta: Array, metric: Spread, many: bool = False) -> Array:
     Args:
         many: whether dimensions are many.
     """
-    least, near, kappa = (NARROW, _TAUT, _STIFF) if many else (0.0, 1.0, KAPPA)
-    metric = own(metric, eta[1]) if many else metric
-    a, b, _ = natural(metric, metric, least=least, near=near)
-    return tilted(eta, (a, b), metric.mean, kappa, driven=many)
+    if many:
+        a, b, _ = natural_of_driven(metric, eta[1], most=1.0, least=NARROW, near=_TAUT)
+        return tilted(eta, (a, b), metric.mean, _STIFF, driven=True)
+    a, b, _ = natural(metric, metric)
+    return tilted(eta, (a, b), metric.mean, KAPPA)
 
 
 def _weights(log_p: Array, log_q: Array, points: Array, valid: Array, n: int):

@@ -37,7 +37,7 @@ from jaxtyping import Array
 from lanternfish import flows
 from lanternfish.core import Folder
 from lanternfish.inference import checkpoints
-from lanternfish.inference.epi.dual import Spread, natural, own, tilted
+from lanternfish.inference.epi.dual import Spread, natural, natural_of_driven, tilted
 from lanternfish.inference.epi.memory import Memory, Recorder, blank, recalled
 from lanternfish.inference.epi.objective import (
     NARROW,
@@ -288,9 +288,11 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
     near = _nearer(before, found, span, hats, _FRESH if fixed.many else _MEMORY)
     spread, effective, entropy, dead = near
     most = max(1.0, (fixed.flow.dim / _STRIDE) ** 0.5)
-    floor = NARROW if fixed.many else 0.0
-    metric = jax.vmap(own)(spread, state.eta[:, 1]) if fixed.many else spread
-    a, b, length = jax.vmap(lambda knot: natural(knot, knot, most, floor))(metric)
+    if fixed.many:
+        step = partial(natural_of_driven, most=most, least=NARROW, near=1.0)
+        a, b, length = jax.vmap(step)(spread, state.eta[:, 1])
+    else:
+        a, b, length = jax.vmap(lambda knot: natural(knot, knot, most))(spread)
     low, high, least = _PACE
     pace = jnp.clip((effective - low) / (high - low), least, 1.0)
     pace = jnp.maximum(pace, 1.0 - balance.cover)  # without weights, their worth says nothing
