@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lanternfish as lf
-from lanternfish.inference.epi.dual import Spread, own
+from lanternfish.inference.epi.dual import Spread, own, tilted
 from lanternfish.inference.epi.objective import Draws, aim, drives, objective_of_many
 from lanternfish.inference.epi.problem import Problem
 
@@ -28,12 +28,15 @@ def test_the_penalty_does_not_slacken_three_deviations_away():
 
 def test_what_widens_a_statistic_acts_about_no_mean():
     """Of a square below zero, it is about the mean; and the part of it that is above acts alone."""
-    off = spread(0.5, 0.5)
-    narrow, wide = (aim(jnp.array([[0.0], [s]]), off, many=True) for s in (-9.0, 9.0))
-    assert float(narrow[1, 0] + 9.0) == pytest.approx(float(wide[1, 0] - 9.0))
-    assert float(wide[1, 0]) > 9.0
-    about = -2 * 0.5 * float(wide[1, 0] - 9.0)
-    assert float(narrow[0, 0] - wide[0, 0]) == pytest.approx(about, rel=1e-4)
+    step, mean = (jnp.array([0.5]), jnp.array([2.0])), jnp.array([0.25])
+
+    def moved(square):
+        found = tilted(jnp.array([[0.0], [square]]), step, mean, 1.0, driven=True)
+        return np.asarray(found)[:, 0]
+
+    assert moved(-9.0) == pytest.approx([0.5 - 2 * 0.25 * 2, -7.0])
+    assert moved(-1.0) == pytest.approx([0.5 - 2 * 0.25 * 1, 1.0])
+    assert moved(9.0) == pytest.approx([0.5, 11.0])
 
 
 class Shifted:
