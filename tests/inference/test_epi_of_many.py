@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lanternfish as lf
-from lanternfish.inference.epi.dual import Spread, own, tilted
+from lanternfish.inference.epi.dual import Spread, natural_of_driven, own, tilted
 from lanternfish.inference.epi.objective import Draws, aim, drives, objective_of_many
 from lanternfish.inference.epi.problem import Problem
 
@@ -82,6 +82,21 @@ def test_what_a_statistic_varies_beside_what_drives_it(square):
     found = own(spread(0.0, float(u.var())), jnp.array([square]))
     assert float(found.covariance[0, 0]) == pytest.approx(0.1, rel=0.01)
     assert float(found.variance[0]) == pytest.approx(u.var())
+
+
+def test_a_driven_statistic_is_narrowed_at_once_and_widened_slowly():
+    """Nine tenths of a variance of 1 are driven: what narrows it is that much stronger."""
+    square = jnp.array([45.0])  # of 0.1: 0.1 + 2 x 45 x 0.1^2 = 1
+
+    def step(variance):
+        found = natural_of_driven(spread(0.2, variance), square, 100.0, 0.01, 100.0)
+        return [float(part[0]) for part in found[:2]]
+
+    (mean, wider), (_, narrower) = step(0.9), step(1.1)
+    own_variance = float(own(spread(0.0, 0.9), square).covariance[0, 0])
+    assert mean == pytest.approx(-0.2 / own_variance, rel=0.01)
+    assert wider == pytest.approx(0.1 / (2 * 0.9**2), rel=0.01)
+    assert narrower < -5 * wider
 
 
 def test_what_drives_is_independent_and_nearly_normal():

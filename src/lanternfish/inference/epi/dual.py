@@ -84,12 +84,13 @@ def natural_of_driven(
 ) -> tuple[Array, Array, Array]:
     """As ``natural``, of statistics that are driven where ``square``, (r,), is above zero.
 
-    Only the step of means is in their own geometry: that of variances would run away where the
-    density does not follow what drives it yet.
+    Steps of means, and of variances that are too large, are in their own geometry: widening would
+    run away in it where the density does not follow what drives it yet.
     """
-    a, _, _ = natural(own(found, square), own(found, square), most, least, near)
+    alone = own(found, square)
+    a, narrower, _ = natural(alone, alone, most, least, near)
     _, b, length = natural(found, found, most, least, near)
-    return a, b, length
+    return a, jnp.where((found.variance > 1) & (square > 0), jnp.minimum(narrower, b), b), length
 
 
 def tilted(
