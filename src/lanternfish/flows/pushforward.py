@@ -16,8 +16,7 @@ sees the length of the passing half,
     t = sqrt(2 p) (log(|held| / sqrt(p)) - c),    of p coordinates; about N(0, 1) at first,
 
 which besides adds g t to every log scale, |t| held below 4, and a matrix adds a linear map of the
-passing half to the shifts. Layers start as the identity, so that the density starts as
-N(0, I).
+passing half to the shifts. Layers start as the identity, so that the density starts as N(0, I).
 """
 
 from __future__ import annotations
