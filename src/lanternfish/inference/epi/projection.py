@@ -49,6 +49,7 @@ _DRIVEN = 0.3  # product of a statistic with what drives it, by which it may be 
 _DONE_OF_MANY, _NEAR_OF_MANY = 1e-2, 3.0  # the same in many dimensions
 _DAMPED = 1e-3
 _HALVED = 6  # times that a step that does not help is halved
+_CREEPS = 0.9  # share of the residual that a step leaves, above which there is no further one
 _DIFFERENCE = 0.01  # of a weight
 _LAYERS = 3  # the last ones
 _WORTH = 0.3  # effective share of weights below which they tell no moments
@@ -73,10 +74,11 @@ def projected(flow: Pushforward, moments: Drawn | Remembered) -> Pushforward:
         for halving in range(_HALVED):
             moved = _moved(split, step / 2**halving)
             after = moments.residual(moved)
-            if np.max(np.abs(after)) < np.max(np.abs(residual)):
+            gained = np.max(np.abs(after)) / np.max(np.abs(residual))
+            if gained < 1:
                 flow, residual = moved, after
                 break
-        else:
+        if not gained < _CREEPS:
             break
     return flow
 
@@ -152,7 +154,8 @@ def _slopes(split: Split, moments: Drawn | Remembered) -> np.ndarray:
     start = np.zeros(split.size)
     here, steps = moments.residual(_moved(split, start), 1), _DIFFERENCE * np.eye(split.size)
     there = [moments.residual(_moved(split, step), 1) for step in steps]
-    return (np.array(there) - here).T / _DIFFERENCE
+    slopes = (np.array(there) - here).T / _DIFFERENCE
+    return np.where(np.isfinite(slopes).all(axis=0), slopes, 0.0)  # a weight that tells nothing
 
 
 def _step(residual: np.ndarray, slopes: np.ndarray) -> np.ndarray:

@@ -56,12 +56,13 @@ _TIGHTEN = 1e-2  # of a natural step in each step of the loop
 _MEMORY, _FRESH = 0.05, 0.2  # weight of the newest batch in running moments; in many dimensions
 _PACE = (0.4, 0.7, 0.1)  # effective share at which eta stands, at which it runs, and least pace
 _AT_REST = 0.2  # length of the residual, sqrt(nats), at which tightening ends
-_WIDE = 0.7  # variances in many dimensions, below which it does not end
+_NEAR = 0.7  # variances in many dimensions, below which, or above 1 / which, it does not end
 _LAST = 0.75  # share of polishing after which weights alone decide: they balance modes
 _FADED = 0.25  # share of polishing over which weights fade where they say too little
 _LEAST = {"batch": 8, "tighten": EPOCH, "polish": EPOCH, "fit": 20, "round": 64}
 MANY = 32  # dimensions beyond which importance weights and populations do not work
 _STRIDE = 256  # dimensions above which a natural step may be longer; from half, so may rest
+_MORE = 4  # times as many samples in each step, where a network takes the simulator's place
 _AVERAGE = 0.01  # weight of the newest weights in their average
 
 
@@ -120,7 +121,7 @@ class State(NamedTuple):
 
 
 class Fixed(eqx.Module):
-    """What an epoch is given and does not change."""
+    """What an epoch is given and does not change; ``held``: so is eta, which is known."""
 
     problem: Problem
     flow: flows.Pushforward
@@ -128,6 +129,7 @@ class Fixed(eqx.Module):
     loop: Loop = eqx.field(static=True)
     path: bool = eqx.field(static=True)
     noisy: bool = eqx.field(static=True)
+    held: bool = eqx.field(static=True, default=False)
 
     def density(self, params: Array) -> flows.Pushforward:
         """The pushforward of a vector of weights."""
@@ -250,8 +252,9 @@ def _steps(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Sta
     )
     after = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, blank)
     at_rest = _AT_REST * max(1.0, 2 * fixed.flow.dim / _STRIDE)
-    wide = jnp.all(after.spread.variance > _WIDE, axis=1) if fixed.many else True
-    rested = jnp.all((after.length < at_rest) & (after.effective > _PACE[0]) & wide)
+    apart = jnp.max(jnp.abs(jnp.log(after.spread.variance)), axis=1)
+    near = apart < -np.log(_NEAR) if fixed.many else True
+    rested = jnp.all((after.length < at_rest) & (after.effective > _PACE[0]) & near)
     begin = (after.polish < 0) & (rested | (after.step >= fixed.loop.tighten))
     return after._replace(polish=jnp.where(begin, after.step, after.polish))
 
@@ -266,15 +269,16 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
     c = span.draw(jr.fold_in(now, 1))
     hats, away = span.weights(c), span.away(c)
     here = jax.tree.map(lambda leaf: jnp.tensordot(hats, leaf, 1), _of_knots(state))
-    aimed = span.to_middle(aim(here.eta, here.spread, fixed.many), away)
-    balance = _balance(fixed.noisy, memory is not None, here.effective, share)
+    towards = here.eta if fixed.held else aim(here.eta, here.spread, fixed.many)
+    aimed = span.to_middle(towards, away)
+    balance = _balance(fixed, memory is not None, here.effective, share)
 
     def loss(params):
         whole = fixed.density(params)
         flow = whole.steered(c) if span.dim else whole
         if memory is not None:
             return recalled(whole, aimed, memory, now, balance, 2 * loop.batch)
-        draws = _draws(now, problem, loop.batch)
+        draws = _draws(now, problem, loop.batch * (_MORE if fixed.held else 1))
         if fixed.many:
             return objective_of_many(flow, problem, aimed, draws)
         return objective(flow, problem, aimed, draws, balance, fixed.path)
@@ -292,12 +296,12 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
         step = partial(natural_of_driven, most=most, least=NARROW, near=1.0)
         a, b, length = jax.vmap(step)(spread, state.eta[:, 1])
     else:
-        a, b, length = jax.vmap(lambda knot: natural(knot, knot, most))(spread)
+        a, b, length = jax.vmap(lambda knot: natural(knot, most))(spread)
     low, high, least = _PACE
     pace = jnp.clip((effective - low) / (high - low), least, 1.0)
     pace = jnp.maximum(pace, 1.0 - balance.cover)  # without weights, their worth says nothing
     slow = decay**0.25 if fixed.many else decay  # as q settles, narrower, eta still follows it
-    size = _TIGHTEN * pace * slow * jnp.minimum(1.0, span.pace * hats)
+    size = (1 - fixed.held) * _TIGHTEN * pace * slow * jnp.minimum(1.0, span.pace * hats)
     eta = jax.vmap(partial(tilted, driven=fixed.many))(state.eta, (a, b), spread.mean, size)
     keep = jnp.where(state.polish < 0, 1.0, _AVERAGE)  # before, the average is the newest
     return state._replace(
@@ -314,10 +318,12 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
     )
 
 
-def _balance(noisy: bool, remembered: bool, effective: Array, share: Array) -> Balance:
+def _balance(fixed: Fixed, remembered: bool, effective: Array, share: Array) -> Balance:
     """Which divergences a step follows, by the worth of weights and the share of polishing."""
+    if fixed.held:
+        return Balance(jnp.ones(()), jnp.zeros(()))
     faded = 1.0 - jnp.clip(share / _FADED, 0, 1)
-    if noisy:
+    if fixed.noisy:
         return Balance(faded, jnp.ones(()))
     alone = (share > _LAST) & (effective > _PACE[0])
     trusted = jnp.clip(2 * effective / _PACE[0] - 1, 0, 1)
