@@ -44,6 +44,8 @@ def facts(name: str, posterior) -> dict[str, float]:
     """Shares of regimes and what else is published of a problem."""
     import numpy as np
 
+    import lanternfish as lf
+
     theta = posterior.sample(10_000, seed=123)
     if name.startswith("linear"):
         return {"share a12 > 0": float(np.mean(theta["a12"] > 0))}
@@ -53,14 +55,8 @@ def facts(name: str, posterior) -> dict[str, float]:
     if name == "colliculus":
         return {"share sW > 0": float(np.mean(theta["sW"] > 0))}
     if name.startswith("hub"):
-        mode = posterior.map(starts=500).array[0]
-        step = 1e-3 * (posterior.prior.high - posterior.prior.low)
-        slopes = [
-            (posterior.gradient([mode + s])[0] - posterior.gradient([mode - s])[0]) / (2 * s[i])
-            for i, s in enumerate(np.diag(step))
-        ]
-        eigenvalues = np.linalg.eigvalsh((np.array(slopes) + np.array(slopes).T) / 2)
-        return {f"eigenvalue {i + 1}": float(e) for i, e in enumerate(eigenvalues)}
+        found = lf.landscape.sensitivity(posterior, posterior.map(starts=500), scale="units")
+        return {f"eigenvalue {i + 1}": float(e) for i, e in enumerate(found.eigenvalues)}
     return {}
 
 

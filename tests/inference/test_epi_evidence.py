@@ -142,7 +142,7 @@ def test_natural_steps_lead_to_the_property():
         mean = eta[0] * variance
         now = spread(jnp.array([[mean]]), jnp.array([[mean**2 + variance]]), jnp.ones(1))
         now = now._replace(covariance=jnp.array([[variance]]))
-        a, b, _ = natural(now, now)
+        a, b, _ = natural(now)
         eta = np.asarray(tilted(jnp.asarray(eta[:, None]), (a, b), now.mean, 0.1), float)[:, 0]
     assert mean == pytest.approx(0, abs=1e-2)
     assert variance == pytest.approx(1, abs=2e-2)

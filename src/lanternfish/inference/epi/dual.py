@@ -41,25 +41,24 @@ def spread(u: Array, square: Array, weight: Array) -> Spread:
 
 
 def natural(
-    at: Spread, metric: Spread, most: float = 1.0, least: float = 0.0, near: float = 1.0
+    found: Spread, most: float = 1.0, least: float = 0.0, near: float = 1.0
 ) -> tuple[Array, Array, Array]:
     """The natural step (a, b), each (r,), of a residual, and its whole length in sqrt(nats).
 
     Args:
-        at: moments whose residual is to be removed.
-        metric: moments that give the geometry, and the length.
+        found: moments whose residual is to be removed, and their covariance, the geometry.
         most: what the length is held to far from the property; nearer, a third of it.
         least: variance below which the geometry is that of this variance.
         near: what the length is held to at least.
     """
-    diagonal = jnp.diag(metric.covariance)
+    diagonal = jnp.diag(found.covariance)
     wider = jnp.sqrt(jnp.maximum(diagonal, least) / (diagonal + 1e-12))
-    v = metric.covariance * jnp.outer(wider, wider) if least else metric.covariance
+    v = found.covariance * jnp.outer(wider, wider) if least else found.covariance
     v = v + jnp.diag(_RIDGE * jnp.diag(v) + 1e-6)
     square = 2 * v**2
-    a, b = jnp.linalg.solve(v, -at.mean), jnp.linalg.solve(square, 1 - at.variance)
-    pull_mean = metric.mean @ jnp.linalg.solve(v, metric.mean)
-    away = 1 - metric.variance
+    a, b = jnp.linalg.solve(v, -found.mean), jnp.linalg.solve(square, 1 - found.variance)
+    pull_mean = found.mean @ jnp.linalg.solve(v, found.mean)
+    away = 1 - found.variance
     length = jnp.sqrt(jnp.maximum(pull_mean + away @ jnp.linalg.solve(square, away), 1e-12))
     held = jnp.minimum(1.0, jnp.clip(length / 3, near, jnp.maximum(near, most)) / length)
     return a * held, b * held, length
@@ -88,8 +87,8 @@ def natural_of_driven(
     run away in it where the density does not follow what drives it yet.
     """
     alone = own(found, square)
-    a, narrower, _ = natural(alone, alone, most, least, near)
-    _, b, length = natural(found, found, most, least, near)
+    a, narrower, _ = natural(alone, most, least, near)
+    _, b, length = natural(found, most, least, near)
     return a, jnp.where((found.variance > 1) & (square > 0), jnp.minimum(narrower, b), b), length
 
 

@@ -41,7 +41,7 @@ from lanternfish.simulation import open_store, simulate
 
 _ROUNDS = 4  # remembered
 _LAST_ROUNDS = 32  # of a density that is trained
-_BEYOND = 100_000  # their numbers begin here
+_GIVEN, _BEYOND = 50_000, 100_000  # numbers of rounds at given points, and of those, begin here
 _BROAD = 0.25
 
 
@@ -71,7 +71,7 @@ class Recorder:
     def simulations(self, rounds: int) -> Simulations:
         """Those of all rounds, also of rounds that were made before an interruption."""
         total = Simulations.empty(self.study.model.parameters, self.study.model.statistics)
-        last = sorted(number for number in self._made if number >= _BEYOND)
+        last = sorted(number for number in self._made if number >= _GIVEN)
         for number in (*range(rounds), *last):
             place = self._place(number)
             if number not in self._made and place is not None:
@@ -89,11 +89,23 @@ class Recorder:
         parts = [self._simulated([density], first + i) for i in range(_LAST_ROUNDS)]
         return jax.tree.map(lambda *each: jnp.concatenate(each), *parts)
 
+    def at(self, z: Array, number: int) -> Memory:
+        """Simulations of points (d, n), the ``number``-th that are given; log r is not known."""
+        parts = [z[:, i : i + self.size] for i in range(0, z.shape[1], self.size)]
+        first = _GIVEN + number * len(parts)
+        each = []
+        for i, part in enumerate(parts):
+            theta, log_b = _placed(self.problem, part)
+            proposed = part.T, theta, log_b, jnp.zeros(len(theta))
+            each.append(self._remembered(proposed, first + i))
+        return jax.tree.map(lambda *parts: jnp.concatenate(parts), *each)
+
     def _simulated(self, densities: list[Pushforward], number: int) -> Memory:
         key = jr.key(stream(self.study.seed, f"round {number}") % 2**32)
-        z, theta, log_b, log_r = (
-            np.asarray(a) for a in _proposed(densities, self.problem, key, self.size)
-        )
+        return self._remembered(_proposed(densities, self.problem, key, self.size), number)
+
+    def _remembered(self, proposed: tuple[Array, Array, Array, Array], number: int) -> Memory:
+        z, theta, log_b, log_r = (np.asarray(a) for a in proposed)
         prior, trials = self.study.model.prior, self.problem.trials
         theta = np.clip(theta.astype(np.float64), prior.low, prior.high)
         sims = simulate(
@@ -102,7 +114,7 @@ class Recorder:
             store=self._place(number), progress=False,
         )  # fmt: skip
         self._made[number] = sims
-        x = sims.x.array[:, list(self.problem.places)].reshape(self.size, trials, -1)
+        x = sims.x.array[:, list(self.problem.places)].reshape(len(theta), trials, -1)
         found = self.problem.features(jnp.asarray(x, jnp.float32))
         return Memory(jnp.asarray(z), found, jnp.asarray(log_b), jnp.asarray(log_r))
 
@@ -114,6 +126,11 @@ class Recorder:
 def _behind(old: Array, new: Array) -> Array:
     """New points at the end, and as many of the oldest gone."""
     return jnp.concatenate([old[len(new) :], jnp.asarray(new, old.dtype)])
+
+
+@eqx.filter_jit
+def _placed(problem: Problem, z: Array):
+    return problem.parameters(z)
 
 
 @eqx.filter_jit

@@ -12,6 +12,9 @@ compiled loop over all of them (``training``), a step that takes what is left of
 and how much entropy there is to have beyond that of q (``certificate``). What is not proven is
 trained further, twice at most; then the best distribution is returned, marked as not converged.
 
+Where simulations say too little by themselves, because noise is as wide as the property, a network
+may learn first what is expected of them (``learned``), and takes their place but in the judgement.
+
 For a range of properties one conditional density is trained (``span``), and judged at several of
 them; then any of the range is had at once, by the posterior's ``at``.
 """
@@ -29,6 +32,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jax.flatten_util import ravel_pytree
+from jaxtyping import Array
 
 from lanternfish import flows
 from lanternfish.core import EmergentProperty, JaxSimulator, PropertyRange, Simulations
@@ -39,7 +43,8 @@ from lanternfish.inference.epi import training
 from lanternfish.inference.epi.certificate import or_by_population
 from lanternfish.inference.epi.convergence import Tolerance
 from lanternfish.inference.epi.judge import Judged, judge, over_range
-from lanternfish.inference.epi.memory import Recorder
+from lanternfish.inference.epi.learned import Learned, joined, learn, taught
+from lanternfish.inference.epi.memory import Memory, Recorder
 from lanternfish.inference.epi.pilot import Pilot, fly
 from lanternfish.inference.epi.population import Annealed, anneal, recalled
 from lanternfish.inference.epi.posterior import EPIPosterior
@@ -53,11 +58,12 @@ from lanternfish.inference.progress import Progress, Stage
 from lanternfish.inference.rounds import Fitted, Study
 
 _BASES = ("uniform", "prior")
-_GRADIENTS = ("auto", "path", "score")
+_GRADIENTS = ("auto", "path", "score", "learned")
 _STAGE = Stage("train", 1, 1)
 _LEAST_SAMPLES = 4_000
 _JUDGED = 2**40
 _LONGER = 3  # times the steps for a range of properties
+_SLACKS = (0.01, 0.03, 0.1)  # of what is learned, the least first
 _FURTHER = 2  # times the steps to the property in many dimensions
 
 
@@ -71,7 +77,8 @@ class EPI:
         base: what entropy is relative to: ``"uniform"`` on the prior's support, as published, or
             the ``"prior"``, which makes the answer independent of the parameters' units.
         gradient: of the statistics: ``"path"``, through the simulator; ``"score"``, without;
-            ``"auto"``: the first where the simulator has one.
+            ``"learned"``, of what a network expects of them, for noisy statistics of any simulator
+            (``learned``); ``"auto"``: the first where the simulator has one, else the second.
         samples: fresh parameter sets that judge the result.
         tolerance: how near the property is near enough.
         population: how many are annealed to the property before the loop, a multiple of 8; 0: the
@@ -104,6 +111,11 @@ class EPI:
         if self.population is not None and (self.population < 0 or self.population % 8):
             raise ValueError(
                 f"Expected a population that is a multiple of 8, or 0; got {self.population}."
+            )
+        if self.gradient == "learned" and self.population == 0:
+            raise ValueError(
+                "Expected a population for gradient='learned', whose members are simulated; got "
+                "population=0: leave population out."
             )
         for name, known in (("base", _BASES), ("gradient", _GRADIENTS)):
             if getattr(self, name) not in known:
@@ -145,7 +157,7 @@ class EPI:
             "member": best.member,
             "members": [judged.as_plain() for judged in found],
             "disagreement": self._disagreement(study, push, search, state, found),
-            "gradient": "path" if pilot.path and search.recorder is None else "score",
+            "gradient": search.gradient,
             "noisy": pilot.noisy,
             "simulated": len(simulations) + search.compiled_simulations(state),
             "notes": list(pilot.notes),
@@ -153,7 +165,7 @@ class EPI:
         if search.annealed is not None:
             history["annealed"] = search.annealed.as_plain()
         certificate = best.certificate
-        if search.annealed is not None and pilot.weighed:
+        if search.annealed is not None and pilot.weighed and not search.learned:
             certificate = or_by_population(
                 certificate, search.annealed.entropy, search.annealed.error
             )
@@ -203,6 +215,18 @@ class _Search:
             polish=longer * method.loop.polish,
         )
         self.fixed = Fixed(problem, built[0], span, self.loop, pilot.path, not pilot.weighed)
+        self.recorder, self.projecting = None, 0  # simulations of projections
+        costly = pilot.costly and not span.dim and not self.fixed.many
+        self.learned = method.gradient == "learned"
+        if self.learned and (span.dim or self.fixed.many):
+            raise ValueError(
+                "Expected one property of few parameters for gradient='learned'; got "
+                f"{'a range of properties' if span.dim else f'{dim} parameters'}: use "
+                "gradient='auto'."
+            )
+        if problem.simulation is None or costly or self.learned:
+            first = len(pilot.simulations)
+            self.recorder = Recorder(study, problem, self.loop.round, first)
         states = [training.first_state(flow, self.loop, pilot.spread, span) for flow in built]
         self.annealed = self._anneal()
         if self.annealed is not None:
@@ -212,14 +236,18 @@ class _Search:
             states = [training.begun(s, q, eta, found) for s, q in zip(states, near, strict=True)]
         self.state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
         self.keys = jnp.stack([jr.key(seed % 2**32) for seed in seeds])
-        self.recorder, self.projecting = None, 0  # simulations of projections
-        costly = pilot.costly and not span.dim and not self.fixed.many
-        if problem.simulation is None or costly:
-            first = len(pilot.simulations)
-            self.recorder = Recorder(study, problem, self.loop.round, first)
+
+    @property
+    def gradient(self) -> str:
+        """How the loop follows the statistics, for the history of a run."""
+        if self.learned:
+            return "learned"
+        return "path" if self.pilot.path and self.recorder is None else "score"
 
     def _anneal(self) -> Annealed | None:
         """A population at the property, where there is a way to it."""
+        if self.learned:
+            return self._anneal_learned()
         problem, dim = self.problem, len(self.study.model.prior)
         size = self.method.population
         if problem.simulation is None or self.fixed.span.dim or dim > training.MANY or size == 0:
@@ -233,6 +261,55 @@ class _Search:
             found.keep(place)
         return found
 
+    def _anneal_learned(self) -> Annealed | None:
+        """A population at the property by what a network expects, after rounds of simulations."""
+        recorder = self.recorder
+        assert recorder is not None
+        seed, last = stream(self.study.seed, "learned"), []
+        quiet, rounds = replace(self.pilot, noise=0.0, costly=False), []
+
+        def simulated(z: Array) -> Memory:
+            self.study.tell(Progress(_STAGE, 0.0, None, f"simulating, round {len(rounds) + 1}"))
+            rounds.append(z)
+            return recorder.at(z, len(rounds) - 1)
+
+        def optimum(model: Learned) -> Array | None:
+            last.append(self._loosened(model, seed + len(rounds), quiet))
+            return None if last[-1] is None else jnp.asarray(last[-1].z)
+
+        model, self.known = learn(self.problem, simulated, optimum, seed)
+        found = self._loosened(model, seed, quiet) or next((f for f in last[::-1] if f), None)
+        held = found is not None
+        self.fixed = replace(self.fixed, problem=model, path=True, noisy=False, held=held)
+        return None if found is None else replace(found, simulations=0)
+
+    def _taught_again(self, state: State, number: int) -> State:
+        """The state at the optimum of a network that knows what was simulated since."""
+        seed = stream(self.study.seed, f"learned {number}")
+        assert isinstance(self.fixed.problem, Learned)
+        model = taught(self.fixed.problem, self.known, seed)
+        found = self._loosened(model, seed, replace(self.pilot, noise=0.0, costly=False))
+        self.fixed = replace(self.fixed, problem=model)
+        if found is None:
+            return state
+        self.annealed = replace(found, simulations=0)
+        states = []
+        for i in range(self.method.members):
+            mine = jax.tree.map(lambda part, i=i: part[i], state)
+            mine = mine._replace(moments=jax.tree.map(jnp.zeros_like, mine.moments))
+            near = fitted(self.fixed.density(mine.average), found.z, seed + i, self.loop.fit)
+            states.append(training.begun(mine, near, jnp.asarray(found.eta), found.spread))
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+
+    def _loosened(self, model: Learned, seed: int, pilot: Pilot) -> Annealed | None:
+        """A population at the optimum of a network, with as little slack as there is a way with."""
+        for slack in _SLACKS:
+            size = self.method.population
+            found = anneal(model, seed, pilot, self._tell_level, size, slack)
+            if found is not None:
+                return found
+        return None
+
     def _tell_level(self, level: dict) -> None:
         text = f"entropy {level['entropy']:.2f}, {level['length']:.2f} from the property"
         values = {"distance_from_property": float(level["length"])}
@@ -242,21 +319,26 @@ class _Search:
 
     def run(self) -> tuple[Judged, State, list[dict], list[Judged]]:
         """The best member, the state and curves of all, and what was found of each."""
-        state, curves = self.state, []
+        state, curves, best, kept = self.state, [], None, None
         for number in range(self.ROUNDS):
             place = None if self.study.folder is None else self.study.folder / "training"
             place = None if place is None else place / f"round-{number + 1}"
-            state, more = training.train(
-                self.fixed, state, self.keys, place, self._tell, self.recorder
-            )
+            recorder = None if self.learned else self.recorder
+            state, more = training.train(self.fixed, state, self.keys, place, self._tell, recorder)
             curves += more
             state = self._projected(state, number)
             found = self._judge(state, number)
-            best = max(found, key=lambda judged: (judged.passed, judged.score))
-            if best.passed or best.hopeless:
+            now = max(found, key=_rank)
+            if best is None or _rank(now) >= _rank(best):
+                best, kept = now, (state.average, found)
+            if now.passed or now.hopeless:
                 break
             state = training.again(state)
-        return best, state, curves, found
+            state = self._taught_again(state, number) if self.learned else state
+        assert best is not None
+        assert kept is not None
+        average, found = kept
+        return best, state._replace(average=average), curves, found
 
     def _projected(self, state: State, number: int) -> State:
         """The averages with the property's moments."""
@@ -274,14 +356,17 @@ class _Search:
 
     def _moments(self, density: flows.Pushforward, number: int) -> Drawn | Remembered:
         if self.recorder is not None:
-            return Remembered(self.recorder.points(density, number))
+            points = self.recorder.points(density, number)
+            self.known = joined(self.known, points) if self.learned else self.known
+            return Remembered(points)
         seed = stream(self.study.seed, f"projection {number % self.method.members}")
         return Drawn(self.problem, density.dim, seed, self.fixed.path)
 
     def simulations(self, state: State) -> Simulations:
         """What was simulated for training, where that is not part of the compiled loop."""
         if self.recorder is not None:
-            return self.recorder.simulations(int(np.max(state.step)) // training.EPOCH)
+            rounds = 0 if self.learned else int(np.max(state.step)) // training.EPOCH
+            return self.recorder.simulations(rounds)
         return Simulations.empty(self.study.model.parameters, self.study.model.statistics)
 
     def compiled_simulations(self, state: State) -> int:
@@ -338,3 +423,7 @@ class _Search:
         density = self.fixed.density(state.average[0])
         now = partial(self.method.posterior, self.study, self.push, density)
         self.study.tell(Progress(_STAGE, min(share, 1.0), None, text, values, now))
+
+
+def _rank(judged: Judged) -> tuple[bool, float]:
+    return judged.passed, judged.score

@@ -231,7 +231,7 @@ def aim(eta: Array, metric: Spread, many: bool = False) -> Array:
     if many:
         a, b, _ = natural_of_driven(metric, eta[1], most=1.0, least=NARROW, near=_TAUT)
         return tilted(eta, (a, b), metric.mean, _STIFF, driven=True)
-    a, b, _ = natural(metric, metric)
+    a, b, _ = natural(metric)
     return tilted(eta, (a, b), metric.mean, KAPPA)
 
 

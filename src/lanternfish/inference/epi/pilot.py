@@ -84,7 +84,7 @@ def fly(study: Study, problem: Problem, gradient: str) -> Pilot:
         )
     notes = [note for note in map(_far, wanted, x.T, study.target.values()) if note]
     found = problem.features(jnp.asarray(x[:, None], jnp.float32))
-    path = gradient != "score" and problem.simulation is not None
+    path = gradient not in ("score", "learned") and problem.simulation is not None
     if gradient == "path" and problem.simulation is None:
         raise ValueError(
             "Expected a JaxSimulator for gradient='path'; got "

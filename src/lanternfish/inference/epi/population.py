@@ -18,6 +18,11 @@ so that steps have the shape of the ridges that they run along.
 Weights of the levels multiply to Z, by which the entropy of the optimum is known, too:
 H* = log Z(eta) - eta . [0 ; 1]. Islands are resampled by themselves; their spread is its error.
 
+Where statistics hang together, as of five neurons by two parameters, a property may lie in a corner
+of what parameters can reach: eta is huge there, and much entropy is lost for the last percent of
+the residual. With some ``slack`` rho the population ends where E T = [0 ; 1] - rho eta, the minimum
+of log Z - eta . [0 ; 1] + rho/2 |eta|^2, and its steps are those of Newton's method.
+
 A member of a noisy simulator keeps the statistics that it was accepted with. That leaves it where
 E exp(eta . T) is large, not exp(eta . E T); residuals are those of simulations anew, so that the
 property is met all the same.
@@ -110,16 +115,18 @@ class Annealed:
 
 
 def anneal(
-    problem: Problem, seed: int, pilot: Pilot, tell: Callable[[dict], None], size: int | None = None
-) -> Annealed | None:
+    problem: Problem, seed: int, pilot: Pilot, tell: Callable[[dict], None],
+    size: int | None = None, slack: float = 0.0,
+) -> Annealed | None:  # fmt: skip
     """Take a population to the property; None where it does not get there.
 
     Args:
         pilot: whether the simulator is costly, and noisy.
         tell: called with what each level found.
         size: members, a multiple of 8; by the cost of a simulation where left out.
+        slack: share of eta by which moments may be away from the property.
     """
-    walk = _Walk(problem, seed, size or _SIZES[pilot.costly], pilot)
+    walk = _Walk(problem, seed, size or _SIZES[pilot.costly], pilot, slack)
     kept: list[Array] = []
     many = _KEPT if pilot.costly else max(_KEPT, _KEPT_A_DIMENSION * len(problem.prior))
     while len(kept) < many:
@@ -153,9 +160,9 @@ def recalled(folder: Folder, problem: Problem) -> Annealed:
 class _Walk:
     """A population on its way."""
 
-    def __init__(self, problem: Problem, seed: int, size: int, pilot: Pilot) -> None:
+    def __init__(self, problem: Problem, seed: int, size: int, pilot: Pilot, slack: float) -> None:
         self.problem, self.size, self.noisy = problem, size, pilot.noisy
-        self.looks = _LOOKS[pilot.costly]
+        self.slack, self.looks = slack, _LOOKS[pilot.costly]
         self.rng, self.key = np.random.default_rng(seed), jr.key(seed % 2**32)
         self.members = _first(problem, self._next(), size)
         self.tilt = Tilt(jnp.zeros((2, problem.constraints)), jnp.zeros(()))
@@ -179,11 +186,11 @@ class _Walk:
 
     def level(self) -> bool:
         """One level: a step, resampling, and moves; False where it cannot go on."""
-        a, b, length = natural(self.found, self.found)
-        if not np.isfinite(float(length)) or np.abs(np.asarray(self.tilt.eta)).max() >= MOST:
+        step, length = self._newton_step() if self.slack else self._natural()
+        if not np.isfinite(length) or np.abs(np.asarray(self.tilt.eta)).max() >= MOST:
             return False
-        if self.held == 0 and float(length) > _NEAR:
-            target = self._natural_step(a, b)
+        if self.held == 0 and length > _NEAR:
+            target = self._as_far(step)
         else:
             self.held += 1
             target = self._hold()
@@ -192,14 +199,33 @@ class _Walk:
         self.tilt, self.alive = target, np.ones(self.size, bool)
         accepted = self._move()
         self.found = self._spread()
-        self._tell(float(length), accepted)
+        self._tell(length, accepted)
         return True
 
-    def _natural_step(self, a: Array, b: Array) -> Tilt:
-        def at(size: float) -> Tilt:
-            return Tilt(
-                tilted(self.tilt.eta, (a, b), self.found.mean, jnp.asarray(size)), self.tilt.base
-            )
+    def _natural(self) -> tuple[Callable[[float], Array], float]:
+        """eta after a share of the natural step, and the length of the residual."""
+        a, b, length = natural(self.found)
+
+        def after(share: float) -> Array:
+            return tilted(self.tilt.eta, (a, b), self.found.mean, jnp.asarray(share))
+
+        return after, float(length)
+
+    def _newton_step(self) -> tuple[Callable[[float], Array], float]:
+        """The same of Newton's step, which slack keeps short where moments hang together."""
+        T = _moments(self._anew())
+        away = T - T.mean(axis=0)
+        curvature = away.T @ away / self.size + self.slack * np.eye(T.shape[1])
+        residual = self._goal() - T.mean(axis=0)
+        step = np.linalg.solve(curvature, residual)
+        whole = jnp.asarray(step.reshape(2, -1), jnp.float32)
+        return lambda share: self.tilt.eta + share * whole, float(np.sqrt(residual @ step))
+
+    def _as_far(self, after: Callable[[float], Array]) -> Tilt:
+        """A step, as long as weights allow."""
+
+        def at(share: float) -> Tilt:
+            return Tilt(after(share), self.tilt.base)
 
         return at(self._longest(at))
 
@@ -215,10 +241,10 @@ class _Walk:
             if float(further.base) > 0.999:
                 further = further._replace(base=jnp.ones(()))
         kept, anew = _moments(self.members.features), _moments(self._anew())
-        goal = np.repeat([0.0, 1.0], self.problem.constraints)
+        goal = self._goal()
         away = anew - anew.mean(axis=0)  # eta moves what simulations anew give by what is kept
         response = away.T @ (kept - kept.mean(axis=0)) / self.size
-        response += 1e-3 * np.diag(anew.var(axis=0) + 1e-9)
+        response += np.diag(1e-3 * anew.var(axis=0) + 1e-9 + self.slack)
         step = np.linalg.solve(response, goal - anew.mean(axis=0)) / self.held
         return further._replace(eta=self.tilt.eta + jnp.asarray(step, jnp.float32).reshape(2, -1))
 
@@ -283,9 +309,14 @@ class _Walk:
         self.key, key = jr.split(self.key)
         return key
 
-    def _tell(self, length: float, accepted: float) -> None:
+    def _goal(self) -> np.ndarray:
+        """What moments should be, (2 r,): the property's, less what slack allows."""
         goal = np.repeat([0.0, 1.0], self.problem.constraints)
-        islands = self.log_z - float(np.asarray(self.tilt.eta, np.float64).ravel() @ goal)
+        return goal - self.slack * np.asarray(self.tilt.eta, np.float64).ravel()
+
+    def _tell(self, length: float, accepted: float) -> None:
+        eta = np.asarray(self.tilt.eta, np.float64).ravel()
+        islands = self.log_z - float(eta @ self._goal())
         self.levels.append({
             "entropy": float(islands.mean()), "islands": islands.tolist(), "length": length,
             "mean": np.asarray(self.found.mean).tolist(), "accepted": accepted,

@@ -1,0 +1,105 @@
+"""EPI by what a network expects of noisy statistics, against closed forms."""
+
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import lanternfish as lf
+from lanternfish.inference.epi import Loop
+from lanternfish.inference.epi.learned import blank, taught
+from lanternfish.inference.epi.memory import Memory
+from lanternfish.inference.epi.pilot import Pilot
+from lanternfish.inference.epi.population import anneal
+from lanternfish.inference.epi.problem import Problem
+
+NOISE = 0.3
+PRIOR = lf.Prior(a=lf.Uniform(-3, 3))
+
+
+def noisy(theta, key):
+    """a, with noise."""
+    return {"x": theta["a"] + NOISE * jr.normal(key)}
+
+
+def plain(theta, seeds):
+    """The same without JAX."""
+    noise = [np.random.default_rng(int(seed)).normal(0, NOISE) for seed in seeds]
+    return theta[:, :1] + np.array(noise)[:, None]
+
+
+def twice(theta, key):
+    """The same statistic twice."""
+    return {"x": theta["a"], "y": theta["a"]}
+
+
+def wave(theta, key):
+    """A mean and a noise that both vary."""
+    a = theta["a"]
+    return {"x": jnp.sin(2 * a) + (0.2 + 0.1 * a**2) * jr.normal(key)}
+
+
+def model_of(function, *names):
+    return lf.Model(PRIOR, lf.JaxSimulator(function, tuple(lf.Column(n, "") for n in names)))
+
+
+QUIET = Pilot(None, None, True, 0.0, False, ())
+
+
+def test_regression_finds_mean_and_noise():
+    """Of u, E u and E u^2 of 20,000 simulations, against what was put in."""
+    problem = Problem(model_of(wave, "x"), lf.EmergentProperty(x=(0.2, 0.5)), 1, "uniform")
+    z = jr.normal(jr.key(0), (1, 20_000))
+    theta, log_b = problem.parameters(z)
+    found = problem.features(problem.simulate(theta, jr.key(1)))
+    known = Memory(z.T, found, log_b, log_b)
+    model = taught(blank(problem, found, 0), known, 0)
+    a = np.linspace(-2.5, 2.5, 101)
+    expected = model.features(model.simulate(jnp.asarray(a[:, None], jnp.float32), jr.key(0)))
+    mean, noise = (np.sin(2 * a) - 0.2) / 0.5, (0.2 + 0.1 * a**2) / 0.5
+    assert np.all(expected.valid)
+    np.testing.assert_allclose(expected.u[:, 0], mean, atol=0.2)
+    assert np.sqrt(np.mean((np.asarray(expected.u[:, 0]) - mean) ** 2)) < 0.06
+    np.testing.assert_allclose(expected.square[:, 0], mean**2 + noise**2, rtol=0.15, atol=0.1)
+
+
+def test_slack_where_no_parameters_have_the_property():
+    """One statistic twice, with means that differ: the optimum of the dual with slack."""
+    target = lf.EmergentProperty(x=(0.0, 0.5), y=(0.1, 0.5))
+    problem, slack = Problem(model_of(twice, "x", "y"), target, 1, "uniform"), 0.1
+    assert anneal(problem, 0, QUIET, lambda level: None, 1_024) is None
+    found = anneal(problem, 0, QUIET, lambda level: None, 2_048, slack)
+    assert found is not None
+    mean, variance = np.asarray(found.spread.mean), np.asarray(found.spread.variance)
+    np.testing.assert_allclose(mean, [0.1, -0.1], atol=0.03)  # half way, by symmetry
+    np.testing.assert_allclose(mean + slack * found.eta[0], 0, atol=0.03)
+    np.testing.assert_allclose(variance + mean**2 + slack * found.eta[1], 1, atol=0.05)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_noise_is_taken_off_the_property(compiled):
+    """x = a + noise of sd 0.3 with sd 0.5: at the greatest entropy, a is normal with sd 0.4."""
+    columns = (lf.Column("x", ""),)
+    simulator = lf.JaxSimulator(noisy, columns) if compiled else lf.BatchSimulator(plain, columns)
+    method = lf.EPI(gradient="learned", loop=Loop(polish=1_500), samples=10_000)
+    run = lf.infer(
+        lf.Model(PRIOR, simulator), lf.EmergentProperty(x=(0.3, 0.5)), method, seed=0,
+        progress=False,
+    )  # fmt: skip
+    assert run.posterior.converged, run.checks["convergence"]["sentence"]
+    assert run.history["gradient"] == "learned"
+    a = run.posterior.sample(20_000, seed=1)["a"]
+    assert a.mean() == pytest.approx(0.3, abs=0.03)
+    assert a.std() == pytest.approx(0.4, rel=0.05)
+    exact = 0.5 * np.log(2 * np.pi * np.e * 0.4**2)
+    assert run.checks["entropy"]["entropy"] == pytest.approx(exact, abs=0.05)
+
+
+def test_what_learned_statistics_cannot_do():
+    with pytest.raises(ValueError, match="population for gradient='learned'"):
+        lf.EPI(gradient="learned", population=0)
+    with pytest.raises(ValueError, match="one property of few parameters"):
+        lf.infer(
+            model_of(noisy, "x"), lf.PropertyRange("range", x=((0.0, 0.5), 0.5)),
+            lf.EPI(gradient="learned"), seed=0, progress=False,
+        )  # fmt: skip
