@@ -1,8 +1,20 @@
 """Hessians, eigenvalues and directions against closed forms and finite differences."""
 
+from dataclasses import dataclass
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from closed_forms import TABLE, UNIT, Banana, ClosedForm, Cusp, Rising, normal, uniform_prior
+from closed_forms import (
+    TABLE,
+    UNIT,
+    Banana,
+    ClosedForm,
+    Cusp,
+    Rising,
+    normal,
+    uniform_prior,
+)
 
 import lanternfish as lf
 from lanternfish.landscape import Mode, conditional_mode, sensitivity
@@ -154,3 +166,55 @@ def test_bad_input_is_named(name):
     call, told = WRONG[name]
     with pytest.raises((ValueError, TypeError), match=rf"^Expected [^\n]*{told}[^\n]*\.$"):
         call()
+
+
+@dataclass(frozen=True)
+class Rippled(ClosedForm):
+    """A normal, times ripples that are finer than it and 50 times as curved."""
+
+    fine: float = 60.0
+
+    def sample(self, n, seed=0):
+        return normal(2).sample(n, seed)
+
+    def log_density(self, theta):
+        there = normal(2)
+        scale = np.sqrt(np.diag(there.covariances[0]))
+        phase = self.fine * (theta - there.means[0]) / scale
+        return there.log_density(theta) + 0.02 * jnp.sum(jnp.cos(phase))
+
+
+@pytest.mark.parametrize("d", [1, 2, 5])
+@pytest.mark.parametrize("reach", [0.3, 1.0])
+def test_a_neighbourhood_of_a_normal_is_as_its_middle(d, reach):
+    posterior = normal(d)
+    exact = sensitivity(posterior, posterior.means[0])
+    found = sensitivity(posterior, posterior.means[0], reach=reach)
+    np.testing.assert_allclose(found.eigenvalues, exact.eigenvalues, rtol=0.02)
+    np.testing.assert_allclose(found.slope, 0, atol=0.05 * np.abs(exact.eigenvalues).max() ** 0.5)
+    assert found.reach == reach
+    assert f"over {reach:g} lengths" in repr(found)
+
+
+def test_ripples_change_the_point_and_not_its_neighbourhood():
+    smooth = normal(2)
+    rippled = Rippled(smooth.prior)
+    exact = sensitivity(smooth, smooth.means[0]).eigenvalues
+    at_the_point = sensitivity(rippled, smooth.means[0]).eigenvalues
+    around = sensitivity(rippled, smooth.means[0], reach=0.5).eigenvalues
+    assert np.all(at_the_point / exact > 10)
+    np.testing.assert_allclose(around, exact, rtol=0.1)
+
+
+def test_a_neighbourhood_at_a_bound_holds_what_is_there():
+    posterior = normal(2)
+    corner = np.array([posterior.prior.low[0], posterior.means[0][1]])
+    found = sensitivity(posterior, corner, reach=0.5)
+    assert found.held == (posterior.prior.names[0],)
+    assert len(found) == 1
+
+
+def test_a_reach_that_is_none():
+    posterior = normal(2)
+    with pytest.raises(ValueError, match="reach of 0 or more"):
+        sensitivity(posterior, posterior.means[0], reach=-1.0)

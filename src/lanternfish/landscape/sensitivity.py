@@ -18,6 +18,12 @@ the width of each parameter's prior, which does away with units but not with the
 with ``scale="units"`` it is taken in the parameters' units, which compares like with like only
 where all have the same.
 
+Learned densities ripple, and so do those of noisy models: over lengths that mean nothing, curvature
+at the very point may be a thousand times that of the ridge it is on. With ``reach`` c > 0 the
+Hessian is that of the quadratic which fits the log density best over a normal around the point,
+whose sd along each direction is c lengths; both are found together, by iteration, and are those of
+the point where the density is normal.
+
 Reference: Bittner et al. (2021), eLife 10:e56265, figures 1 and 5; Gutenkunst et al. (2007), PLoS
 Comput Biol 3:e189, on sloppiness.
 """
@@ -32,6 +38,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
+from scipy.stats import qmc
 
 from lanternfish.core import Posterior, Prior, Table
 from lanternfish.landscape.mode_path import conditional_mode
@@ -44,6 +51,9 @@ _SHOWN = 8  # directions in the text of a result
 _PARTS = 3  # parameters told of each direction
 _DRAWS = 4_096  # of a prior without bounds, for its width
 _TAIL = 0.025  # of those draws beyond each end of the width
+_FITS = 20  # of quadratics, at most
+_SETTLED = 0.02  # relative change of their widths at which they end
+_POINTS, _EACH = 512, 8  # points of a fit, and points for each number in it, at least
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,7 @@ class Sensitivity:
         slope: gradient of the log density in scaled coordinates, shape (d,): 0 at a mode, but for
             parameters that were given or lie at a bound.
         held: names of parameters at a bound, which no direction moves; k = d - len(held).
+        reach: of the neighbourhood, in lengths; 0 for the point alone.
     """
 
     at: Table
@@ -71,6 +82,7 @@ class Sensitivity:
     vectors: np.ndarray
     slope: np.ndarray
     held: tuple[str, ...] = ()
+    reach: float = 0.0
 
     @property
     def lengths(self) -> np.ndarray:
@@ -105,6 +117,8 @@ class Sensitivity:
         told = point_in_words(self.at.columns, self.at.array[0])
         unit = "widths of the prior" if self.scale == "prior" else "the parameters' units"
         lines = [f"Sensitivity at {told}", f"  in {unit}; log density {self.log_density:.4g}"]
+        if self.reach:
+            lines.append(f"  by the quadratic that fits best over {self.reach:g} lengths around it")
         rows = [["direction", "eigenvalue", "length", "made of"]]
         k = len(self)
         shown = range(k) if k <= _SHOWN else [*range(_SHOWN // 2), *range(k - _SHOWN // 2, k)]
@@ -137,6 +151,7 @@ def sensitivity(
     *,
     scale: str = "prior",
     positive: str | None = None,
+    reach: float = 0.0,
     seed: int = 0,
 ) -> Sensitivity:
     """Stiff and sloppy directions of a posterior at a mode, or at any point.
@@ -151,11 +166,13 @@ def sensitivity(
             95 % where it has none); "units" in its own unit.
         positive: the parameter whose component is positive in every direction; where left out, the
             largest component of each is.
-        seed: of the samples from which a mode is sought.
+        reach: 0: the Hessian of the point itself; else of the best quadratic over so many lengths
+            around it, 0.5 for instance, which ripples of a learned density do not change.
+        seed: of the samples from which a mode is sought, and of points around it.
 
     Raises:
-        ValueError: if the point lies outside the bounds or all of it at them, or the Hessian is not
-            finite there.
+        ValueError: if the point lies outside the bounds or all of it at them, the Hessian is not
+            finite there, or there is no density around it.
     """
     if not isinstance(posterior, Posterior):
         raise TypeError(f"Expected a Posterior; got {type(posterior).__name__}.")
@@ -164,6 +181,8 @@ def sensitivity(
         raise ValueError(f'Expected scale="prior" or scale="units"; got {scale!r}.')
     if positive is not None and positive not in prior.names:
         raise ValueError(f"Expected positive as one of {', '.join(prior.names)}; got {positive!r}.")
+    if not 0 <= reach < np.inf:
+        raise ValueError(f"Expected a reach of 0 or more, in lengths; got {reach!r}.")
     theta = _point(posterior, at, seed)
     widths = prior_widths(prior) if scale == "prior" else np.ones(len(prior))
     loose = ~_at_bounds(prior, theta)
@@ -171,7 +190,10 @@ def sensitivity(
         raise ValueError(
             "Expected a point inside the prior; got one with every parameter at a bound."
         )
-    slope, hessian = derivatives(posterior, theta, widths)
+    if reach:
+        slope, hessian = fitted_derivatives(posterior, theta, widths, loose, reach, seed)
+    else:
+        slope, hessian = derivatives(posterior, theta, widths)
     _check_finite(hessian[np.ix_(loose, loose)], prior, theta, loose)
     eigenvalues, vectors = np.linalg.eigh(hessian[np.ix_(loose, loose)])
     whole = np.zeros((len(eigenvalues), len(prior)))
@@ -185,6 +207,7 @@ def sensitivity(
         _signed(whole, None if positive is None else prior.names.index(positive)),
         slope,
         tuple(np.array(prior.names)[~loose].tolist()),
+        float(reach),
     )
 
 
@@ -211,6 +234,71 @@ def derivatives(
     slope, hessian = _derivatives(density, middle, jnp.asarray(widths, jnp.float32))
     hessian = np.asarray(hessian, np.float64)
     return np.asarray(slope, np.float64), (hessian + hessian.T) / 2
+
+
+def fitted_derivatives(
+    posterior: Posterior,
+    theta: np.ndarray,
+    widths: np.ndarray,
+    loose: np.ndarray,
+    reach: float,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """As ``derivatives``, of the quadratic that fits best over a neighbourhood (see ``reach``).
+
+    Args:
+        loose: which parameters move, (d,) of bool; the others' derivatives are 0.
+
+    Raises:
+        ValueError: if there is no density around the point.
+    """
+    prior, d = posterior.prior, int(loose.sum())
+    unit = prior_widths(prior)[loose]
+    spread = posterior.sample(_DRAWS, seed=seed).array[:, loose] / unit
+    covariance = reach**2 * np.atleast_2d(np.cov(spread, rowvar=False))
+    rows, columns = np.triu_indices(d)
+    count = max(_POINTS, _EACH * (1 + d + len(rows)))
+    count = 2 ** int(np.ceil(np.log2(count)))
+    draws = qmc.MultivariateNormalQMC(np.zeros(d), rng=np.random.default_rng(seed)).random(count)
+    low, high = prior.low[loose], prior.high[loose]
+    twice = np.where(rows == columns, 0.5, 1.0)
+    for _ in range(_FITS):
+        moved = draws @ _root(covariance).T
+        points = np.tile(theta, (count, 1))
+        points[:, loose] += moved * unit
+        inside = np.all((points[:, loose] > low) & (points[:, loose] < high), axis=1)
+        log_density = np.full(count, -np.inf)
+        log_density[inside] = posterior.log_prob(points[inside])
+        known = np.isfinite(log_density)
+        if known.sum() < 2 * (1 + d + len(rows)):
+            raise ValueError(
+                f"Expected density around {point_in_words(prior.columns, theta)}; got some at "
+                f"{known.sum()} of {count} points: take a smaller reach, or another point."
+            )
+        scale = np.sqrt(np.diag(covariance))
+        e = moved[known] / scale
+        terms = np.c_[np.ones(len(e)), e, twice * e[:, rows] * e[:, columns]]
+        found = np.linalg.lstsq(terms, log_density[known], rcond=None)[0]
+        hessian = np.zeros((d, d))
+        hessian[rows, columns] = hessian[columns, rows] = found[1 + d :]
+        hessian /= np.outer(scale, scale)
+        eigenvalues, vectors = np.linalg.eigh(hessian)
+        variances = 1 / np.maximum(-eigenvalues, 1.0)  # no wider than the prior
+        now = reach**2 * (vectors * variances) @ vectors.T
+        change = np.linalg.norm(now - covariance) / np.linalg.norm(covariance)
+        covariance = 0.5 * (covariance + now)
+        if change < _SETTLED:
+            break
+    ratio = np.asarray(widths)[loose] / unit
+    whole_slope, whole = np.zeros(len(theta)), np.zeros((len(theta), len(theta)))
+    whole_slope[loose] = found[1 : 1 + d] / scale * ratio
+    whole[np.ix_(loose, loose)] = hessian * np.outer(ratio, ratio)
+    return whole_slope, whole
+
+
+def _root(covariance: np.ndarray) -> np.ndarray:
+    eigenvalues, vectors = np.linalg.eigh(covariance)
+    return vectors * np.sqrt(np.maximum(eigenvalues, 0.0))
 
 
 @eqx.filter_jit
