@@ -31,6 +31,7 @@ SIMULATED = 24  # samples that are simulated for the explorer
 POINTS = 15  # of a walk
 TRIALS = 4  # simulations of each point of a walk
 DIRECTIONS = 4  # at most: half of them the stiffest, half the sloppiest
+AROUND = 0.5  # lengths around the mode, for stiff and sloppy directions: learned densities ripple
 REACH = 2.0  # lengths that a direction is turned to either side
 WINDOWS = 400  # of a thinned trace, each with two numbers
 _DATE = (1980, 1, 1, 0, 0, 0)  # of files in the archive: the same posterior is the same bytes
@@ -78,7 +79,7 @@ class Explorer:
         from lanternfish.landscape import sensitivity
 
         self._tell(0.6, "looking for stiff and sloppy directions")
-        found = sensitivity(self.posterior, seed=self.seed)
+        found = sensitivity(self.posterior, reach=AROUND, seed=self.seed)
         middle, arrows = found.at.array[0], found.arrows.array
         k = len(found)
         half = DIRECTIONS // 2
@@ -97,7 +98,7 @@ class Explorer:
             )
             sentence = (
                 f"Made of {about}, in widths of the prior. One length away the log density has "
-                "fallen by half a nat."
+                "fallen by about half a nat."
             )
             theta = middle + steps[:, None] * arrows[i]
             theta = np.clip(theta, self.model.prior.low, self.model.prior.high)
