@@ -81,10 +81,14 @@ class Draws(NamedTuple):
 
 
 class Balance(NamedTuple):
-    """Factors of the two divergences: of the one by weights, and of the one from q's side."""
+    """Factors of the two divergences: of the one by weights, and of the one from q's side.
+
+    ``centred``: of the mean score, which is taken off the weights.
+    """
 
     cover: Array
     side: Array
+    centred: float = 1.0
 
 
 class Told(NamedTuple):
@@ -122,7 +126,7 @@ def objective(
     scores = flow.log_prob(points)
     log_p = natural_log(found, aimed) + _fixed(jnp.concatenate([log_b, broad_b]))
     weights, effective = _weights(log_p, _fixed(scores), points, found.valid, n)
-    weights = balance.cover * weights.at[:n].add(-1 / n)
+    weights = balance.cover * weights.at[:n].add(-balance.centred / n)
     weights = weights.at[:n].add(-penalty(mine.valid, jnp.full(n, 1 / n)))
     log_weight = log_p[:n] - _fixed(scores[:n])
     share = balance.side * shares(log_weight, mine.valid, balance.cover) / n
