@@ -15,6 +15,7 @@ NOISE = 0.5  # sd of each statistic of the linear Gaussian model
 LONG = [
     "test_npe",
     "test_epi",
+    "test_epi_learned",
     "test_flows",
     "test_server_commands",
     "test_condition",
