@@ -95,6 +95,17 @@ def test_noise_is_taken_off_the_property(compiled):
     assert run.checks["entropy"]["entropy"] == pytest.approx(exact, abs=0.05)
 
 
+def test_the_score_function_alone_meets_the_property():
+    """The same NumPy simulator with nothing said: remembered rounds, and a last step from them."""
+    method = lf.EPI(loop=Loop(tighten=2_000, polish=1_000), samples=4_000)
+    model = lf.Model(PRIOR, lf.BatchSimulator(plain, (lf.Column("x", ""),)))
+    run = lf.infer(model, lf.EmergentProperty(x=(0.3, 0.5)), method, seed=0, progress=False)
+    assert run.history["gradient"] == "score"
+    a = run.posterior.sample(20_000, seed=1)["a"]
+    assert a.mean() == pytest.approx(0.3, abs=0.04)
+    assert np.hypot(a.std(), NOISE) == pytest.approx(0.5, rel=0.05)
+
+
 def test_what_learned_statistics_cannot_do():
     with pytest.raises(ValueError, match="population for gradient='learned'"):
         lf.EPI(gradient="learned", population=0)

@@ -357,7 +357,8 @@ class _Search:
     def _moments(self, density: flows.Pushforward, number: int) -> Drawn | Remembered:
         if self.recorder is not None:
             points = self.recorder.points(density, number)
-            self.known = joined(self.known, points) if self.learned else self.known
+            if self.learned:
+                self.known = joined(self.known, points)
             return Remembered(points)
         seed = stream(self.study.seed, f"projection {number % self.method.members}")
         return Drawn(self.problem, density.dim, seed, self.fixed.path)
