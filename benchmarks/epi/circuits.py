@@ -102,7 +102,7 @@ def kept(name: str, seed: int, folder: Path) -> dict:
     if not place.exists():
         words = [sys.executable, __file__, "--results", str(folder), "--cell", name, str(seed)]
         environment = os.environ | {"XLA_FLAGS": _ALONE}
-        out = subprocess.run(words, env=environment, check=True, capture_output=True, text=True)
+        out = subprocess.run(words, env=environment, check=True, stdout=subprocess.PIPE, text=True)
         place.write_text(out.stdout.splitlines()[-1])
     return json.loads(place.read_text())
 

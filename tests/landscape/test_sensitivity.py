@@ -1,6 +1,6 @@
 """Hessians, eigenvalues and directions against closed forms and finite differences."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -212,6 +212,19 @@ def test_a_neighbourhood_at_a_bound_holds_what_is_there():
     found = sensitivity(posterior, corner, reach=0.5)
     assert found.held == (posterior.prior.names[0],)
     assert len(found) == 1
+
+
+def test_a_neighbourhood_beside_many_bounds():
+    """Of 12 parameters each is a tenth of its sd from a bound: hardly a first point is inside."""
+    wide, d = normal(12), 12
+    sd = np.sqrt(np.diag(wide.covariances[0]))
+    middle = wide.means[0]
+    narrow = replace(wide, prior=uniform_prior(middle - 0.1 * sd, middle + 60 * sd))
+    found = sensitivity(narrow, middle, reach=1.0)
+    np.testing.assert_allclose(
+        found.eigenvalues, sensitivity(narrow, middle).eigenvalues, rtol=0.05
+    )
+    assert len(found) == d
 
 
 def test_a_reach_that_is_none():

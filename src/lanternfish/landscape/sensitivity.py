@@ -256,44 +256,62 @@ def fitted_derivatives(
     unit = prior_widths(prior)[loose]
     spread = posterior.sample(_DRAWS, seed=seed).array[:, loose] / unit
     covariance = reach**2 * np.atleast_2d(np.cov(spread, rowvar=False))
-    rows, columns = np.triu_indices(d)
-    count = max(_POINTS, _EACH * (1 + d + len(rows)))
-    count = 2 ** int(np.ceil(np.log2(count)))
+    numbers = (d + 1) * (d + 2) // 2
+    count = 2 ** int(np.ceil(np.log2(max(_POINTS, _EACH * numbers))))
     draws = qmc.MultivariateNormalQMC(np.zeros(d), rng=np.random.default_rng(seed)).random(count)
-    low, high = prior.low[loose], prior.high[loose]
-    twice = np.where(rows == columns, 0.5, 1.0)
+    found = None
     for _ in range(_FITS):
         moved = draws @ _root(covariance).T
-        points = np.tile(theta, (count, 1))
-        points[:, loose] += moved * unit
-        inside = np.all((points[:, loose] > low) & (points[:, loose] < high), axis=1)
-        log_density = np.full(count, -np.inf)
-        log_density[inside] = posterior.log_prob(points[inside])
+        log_density = _around(posterior, theta, loose, moved * unit)
         known = np.isfinite(log_density)
-        if known.sum() < 2 * (1 + d + len(rows)):
-            raise ValueError(
-                f"Expected density around {point_in_words(prior.columns, theta)}; got some at "
-                f"{known.sum()} of {count} points: take a smaller reach, or another point."
-            )
-        scale = np.sqrt(np.diag(covariance))
-        e = moved[known] / scale
-        terms = np.c_[np.ones(len(e)), e, twice * e[:, rows] * e[:, columns]]
-        found = np.linalg.lstsq(terms, log_density[known], rcond=None)[0]
-        hessian = np.zeros((d, d))
-        hessian[rows, columns] = hessian[columns, rows] = found[1 + d :]
-        hessian /= np.outer(scale, scale)
-        eigenvalues, vectors = np.linalg.eigh(hessian)
+        if known.sum() < 2 * numbers:
+            covariance = covariance / 4  # nearer, fewer points lie beyond a bound
+            continue
+        found = _quadratic(moved[known], log_density[known], np.sqrt(np.diag(covariance)))
+        eigenvalues, vectors = np.linalg.eigh(found[1])
         variances = 1 / np.maximum(-eigenvalues, 1.0)  # no wider than the prior
         now = reach**2 * (vectors * variances) @ vectors.T
         change = np.linalg.norm(now - covariance) / np.linalg.norm(covariance)
         covariance = 0.5 * (covariance + now)
         if change < _SETTLED:
             break
+    if found is None:
+        raise ValueError(
+            f"Expected density around {point_in_words(prior.columns, theta)}; got some at "
+            f"{known.sum()} of {count} points: take reach=0, or another point."
+        )
     ratio = np.asarray(widths)[loose] / unit
-    whole_slope, whole = np.zeros(len(theta)), np.zeros((len(theta), len(theta)))
-    whole_slope[loose] = found[1 : 1 + d] / scale * ratio
-    whole[np.ix_(loose, loose)] = hessian * np.outer(ratio, ratio)
-    return whole_slope, whole
+    slope, hessian = np.zeros(len(theta)), np.zeros((len(theta), len(theta)))
+    slope[loose] = found[0] * ratio
+    hessian[np.ix_(loose, loose)] = found[1] * np.outer(ratio, ratio)
+    return slope, hessian
+
+
+def _around(
+    posterior: Posterior, theta: np.ndarray, loose: np.ndarray, moved: np.ndarray
+) -> np.ndarray:
+    """Log density of theta with loose parameters moved (n, k), minus infinity beyond a bound."""
+    points = np.tile(theta, (len(moved), 1))
+    points[:, loose] += moved
+    low, high = posterior.prior.low[loose], posterior.prior.high[loose]
+    inside = np.all((points[:, loose] > low) & (points[:, loose] < high), axis=1)
+    log_density = np.full(len(moved), -np.inf)
+    log_density[inside] = posterior.log_prob(points[inside])
+    return log_density
+
+
+def _quadratic(
+    moved: np.ndarray, values: np.ndarray, scale: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Slope (k,) and Hessian (k, k) at 0 of the quadratic nearest to values at points (n, k)."""
+    k, e = moved.shape[1], moved / scale
+    rows, columns = np.triu_indices(k)
+    twice = np.where(rows == columns, 0.5, 1.0)
+    terms = np.c_[np.ones(len(e)), e, twice * e[:, rows] * e[:, columns]]
+    found = np.linalg.lstsq(terms, values, rcond=None)[0]
+    hessian = np.zeros((k, k))
+    hessian[rows, columns] = hessian[columns, rows] = found[1 + k :]
+    return found[1 : 1 + k] / scale, hessian / np.outer(scale, scale)
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:

@@ -9,11 +9,11 @@ network learns it by regression, mean m(theta) and noise v(theta) of each statis
 
 (Nix & Weigend 1994; the last factor, which is not differentiated, keeps it from leaving means alone
 where noise is large: Seitzer et al. 2022). It sees a point and sines of it, for sharp edges (Tancik
-et al. 2020). EPI runs on what it learned, which has no noise, costs little and has
-gradients, whether the simulator has them or not. Simulations come in rounds, each from where the
-optimum of the network before it lies (``learn``), so that it is exact where it has to be: over
-parameters that it was trained on, errors of a regression average to zero. Whether the answer has
-the property is judged by simulations, never by the network.
+et al. 2020). EPI runs on what it learned, which has no noise, costs little and has gradients,
+whether the simulator has them or not. Simulations come in rounds, each from where the optimum of
+the network before it lies (``learn``), so that it is exact where it has to be: over parameters that
+it was trained on, errors of a regression average to zero. Whether the answer has the property is
+judged by simulations, never by the network.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _BATCH, _STEPS, _RATE, _CLIP = 512, 4_000, 3e-3, 10.0
 _QUIET = 1e-4  # least noise, as a variance in units of the property's
 _EVEN = 0.5  # power of v by which the fit is weighed
 _VALID = 0.5  # probability of finite statistics, below which there are none
-ROUND = 4_096  # simulations in each round
+_ROUND = 4_096  # simulations in each round
 _LEAST, _ROUNDS = 3, 10  # rounds
 _SPREAD, _BY = 0.25, 0.5  # share of them that is spread, and by how much of a difference
 _APART = (0.05, 0.1)  # mean u and u^2 of simulations from what is expected, where rounds end
@@ -82,7 +82,7 @@ class Learned(Problem):
     def parts(self, z: Array) -> tuple[Array, Array, Array]:
         """E u, the log variance of u, each (r,), and the log odds, (1,)."""
         z = _EDGE * jnp.tanh(z / _EDGE)
-        phase = jax.lax.stop_gradient(self.waves) @ z
+        phase = self.waves @ z
         out = self.net(jnp.concatenate([z, jnp.sin(phase), jnp.cos(phase)]))
         mean, noise, odds = jnp.split(out, [self.constraints, 2 * self.constraints])
         log_noise = jnp.logaddexp(2 * jnp.log(self.width) + noise, jnp.log(_QUIET))
@@ -117,7 +117,7 @@ def learn(
         The last network, and all simulations.
     """
     rng = np.random.default_rng(seed)
-    prior = jnp.asarray(rng.standard_normal((len(problem.prior), ROUND)), jnp.float32)
+    prior = jnp.asarray(rng.standard_normal((len(problem.prior), _ROUND)), jnp.float32)
     known = simulated(prior)
     model = taught(blank(problem, known.features, seed), known, seed)
     for number in range(_ROUNDS):
@@ -141,14 +141,14 @@ def joined(one: Memory, other: Memory) -> Memory:
 
 def _about(z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """As many of the points (d, n) as make a round, the last of them somewhat spread."""
-    chosen, a, b = (z[:, rng.integers(z.shape[1], size=ROUND)] for _ in range(3))
-    spread = np.arange(ROUND) >= ROUND - round(_SPREAD * ROUND)
+    chosen, a, b = (z[:, rng.integers(z.shape[1], size=_ROUND)] for _ in range(3))
+    spread = np.arange(_ROUND) >= _ROUND - round(_SPREAD * _ROUND)
     return chosen + spread * _BY * (a - b)
 
 
 def _as_expected(model: Learned, anew: Memory) -> bool:
     """Whether simulations of points at the optimum have the moments that the network expects."""
-    own = slice(ROUND - round(_SPREAD * ROUND))
+    own = slice(_ROUND - round(_SPREAD * _ROUND))
     expected = jax.vmap(model.expected)(anew.z[own])
     found = np.mean(np.c_[anew.features.u, anew.features.square][own], axis=0)
     wanted = np.asarray(jnp.mean(expected, axis=0))[: len(found)]

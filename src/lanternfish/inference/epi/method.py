@@ -265,8 +265,7 @@ class _Search:
         """A population at the property by what a network expects, after rounds of simulations."""
         recorder = self.recorder
         assert recorder is not None
-        seed, last = stream(self.study.seed, "learned"), []
-        quiet, rounds = replace(self.pilot, noise=0.0, costly=False), []
+        seed, last, rounds = stream(self.study.seed, "learned"), [], []
 
         def simulated(z: Array) -> Memory:
             self.study.tell(Progress(_STAGE, 0.0, None, f"simulating, round {len(rounds) + 1}"))
@@ -274,11 +273,11 @@ class _Search:
             return recorder.at(z, len(rounds) - 1)
 
         def optimum(model: Learned) -> Array | None:
-            last.append(self._loosened(model, seed + len(rounds), quiet))
+            last.append(self._loosened(model, seed + len(rounds)))
             return None if last[-1] is None else jnp.asarray(last[-1].z)
 
         model, self.known = learn(self.problem, simulated, optimum, seed)
-        found = self._loosened(model, seed, quiet) or next((f for f in last[::-1] if f), None)
+        found = self._loosened(model, seed) or next((f for f in last[::-1] if f), None)
         held = found is not None
         self.fixed = replace(self.fixed, problem=model, path=True, noisy=False, held=held)
         return None if found is None else replace(found, simulations=0)
@@ -288,7 +287,7 @@ class _Search:
         seed = stream(self.study.seed, f"learned {number}")
         assert isinstance(self.fixed.problem, Learned)
         model = taught(self.fixed.problem, self.known, seed)
-        found = self._loosened(model, seed, replace(self.pilot, noise=0.0, costly=False))
+        found = self._loosened(model, seed)
         self.fixed = replace(self.fixed, problem=model)
         if found is None:
             return state
@@ -301,11 +300,11 @@ class _Search:
             states.append(training.begun(mine, near, jnp.asarray(found.eta), found.spread))
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
 
-    def _loosened(self, model: Learned, seed: int, pilot: Pilot) -> Annealed | None:
+    def _loosened(self, model: Learned, seed: int) -> Annealed | None:
         """A population at the optimum of a network, with as little slack as there is a way with."""
+        quiet = replace(self.pilot, noise=0.0, costly=False)
         for slack in _SLACKS:
-            size = self.method.population
-            found = anneal(model, seed, pilot, self._tell_level, size, slack)
+            found = anneal(model, seed, quiet, self._tell_level, self.method.population, slack)
             if found is not None:
                 return found
         return None
