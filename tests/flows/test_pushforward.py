@@ -38,3 +38,22 @@ def test_it_starts_as_the_standard_normal(dim):
     x = jax.random.normal(jax.random.key(2), (dim, 4))
     flow = flows.pushforward(3, flows.Push(width=8), dim)
     np.testing.assert_allclose(flow.log_prob(x), flows.standard_normal(jnp.asarray(x)), rtol=1e-5)
+
+
+def test_far_points_are_drawn_in_and_come_back():
+    dim = 40
+    flow = bent(dim).drawn_in(jax.random.normal(jax.random.key(3), (dim, 2_000)))
+    noise = jax.random.normal(jax.random.key(4), (dim, 3)) * np.array([1.0, 3.0, 9.0], np.float32)
+    x, log_det = eqx.filter_jit(flow.forward)(noise)
+    loose, loose_det = eqx.filter_jit(bent(dim).forward)(noise)
+    lengths, before = (np.linalg.norm(a, axis=0) for a in (x, loose))
+    np.testing.assert_allclose(x[:, 0], loose[:, 0])  # most points stay where they are
+    assert lengths[1] < 0.9 * before[1]
+    assert lengths[1] < lengths[2] < 0.6 * before[2]
+    back, inverse_log_det = eqx.filter_jit(flow.inverse)(x)
+    np.testing.assert_allclose(back, noise, atol=10 * ROUNDING)
+    np.testing.assert_allclose(inverse_log_det, -log_det, atol=10 * dim * ROUNDING)
+    slope = eqx.filter_jit(jax.jacobian(lambda e: flow.forward(e[:, None])[0][:, 0]))
+    exact = np.linalg.slogdet(np.asarray(slope(noise[:, 2]), np.float64))[1]
+    assert float(log_det[2]) == pytest.approx(exact, abs=10 * dim * ROUNDING)
+    assert float(log_det[2]) < float(loose_det[2])

@@ -17,6 +17,14 @@ sees the length of the passing half,
 
 which besides adds g t to every log scale, |t| held below 4, and a matrix adds a linear map of the
 passing half to the shifts. Layers start as the identity, so that the density starts as N(0, I).
+
+There one in some ten thousand points may escape: each layer that finds it long makes it longer. So
+each layer draws in points that are far longer than others. With l the log of the root mean square,
+c and s its middle and spread over draws (``drawn_in``), and t = (l - c) / s,
+
+    t' = t    up to 5,    t' = 5 + 2 log(1 + (t - 5) / 2)    beyond;    x' = x exp(s (t' - t)),
+
+and log |det| = d s (t' - t) + log dt'/dt.
 """
 
 from __future__ import annotations
@@ -36,6 +44,9 @@ _BOUND = 5.0  # splines act on [-bound, bound] and are the identity outside
 _MOST, _MOST_OF_MANY = 3.0, 1.0  # of a log scale; in many dimensions more throws points far out
 _LEAST = 1e-8  # mean square of a passing half
 _FAR = 4.0  # of its length, or one layer's far point would be the next one's farther
+_CLEAR, _SOFT = 5.0, 2.0  # of t, up to which points stay, and how fast they are drawn in beyond
+_MOST_APART, _MOST_LOG = 4.0, 20.0  # of (t' - 5) / 2 and s (t - t'), lest the way back overflows
+_QUARTILES = 1.349  # their distance in a normal distribution, in its standard deviations
 _FEW = 4  # dimensions up to which the smallest density will do
 _MANY = 32  # dimensions above which splines and linear maps would cost more than they bring
 
@@ -78,6 +89,7 @@ class _Layer(eqx.Module):
     upper: Array | np.ndarray
     across: Array | np.ndarray
     gauge: Array | np.ndarray
+    reach: Array | np.ndarray  # c and s of its output, in many dimensions; set, not trained
     order: Array | np.ndarray
     back: Array | np.ndarray
     mixes: bool = eqx.field(static=True)
@@ -92,6 +104,7 @@ class _Layer(eqx.Module):
         wide = 0 if self.mixes else 1
         self.across = np.zeros((wide * moved, wide * (dim // 2)), np.float32)
         self.gauge = np.zeros(2 * wide, np.float32)  # c and g
+        self.reach = np.array(wide * [0.0, 1.0], np.float32)
         self.first = Linear(rng, dim // 2 + wide + cond_dim, push.width)
         self.inner = tuple(Linear(rng, push.width, push.width) for _ in range(push.depth))
         self.last = Linear(rng, push.width, outputs, gain=0.0)
@@ -122,6 +135,14 @@ class _Layer(eqx.Module):
 
     def forward(self, x: Array, condition: Array) -> tuple[Array, Array]:
         """Noise to data, and log |det| of each point (n,)."""
+        z, log_det = self._coupled(x, condition)
+        if not self.mixes:
+            z, drawn = self._drawn_in(z)
+            log_det = log_det + drawn
+        return z[self.order], log_det
+
+    def _coupled(self, x: Array, condition: Array) -> tuple[Array, Array]:
+        """The same before points are drawn in and put into order."""
         passing = len(x) // 2
         held, y = x[:passing], x[passing:]
         shift, scale, raw = self._given(held, condition, len(y))
@@ -135,7 +156,26 @@ class _Layer(eqx.Module):
             lower, upper, scale = self._mixing()
             z = jnp.exp(scale)[:, None] * (z + upper @ z)
             z, log_det = z + lower @ z, log_det + jnp.sum(scale)
-        return z[self.order], log_det
+        return z, log_det
+
+    def _drawn_in(self, x: Array) -> tuple[Array, Array]:
+        """Points (d, n), those far longer than others shortened, and log |det| (n,)."""
+        t, spread = self._apart(x)
+        beyond = jnp.maximum(t - _CLEAR, 0.0) / _SOFT
+        inwards = spread * _SOFT * (jnp.log1p(beyond) - beyond)
+        return x * jnp.exp(inwards), len(x) * inwards - jnp.log1p(beyond)
+
+    def _let_out(self, x: Array) -> tuple[Array, Array]:
+        """The way back."""
+        t, spread = self._apart(x)
+        logged = jnp.clip((t - _CLEAR) / _SOFT, 0.0, _MOST_APART)
+        outwards = jnp.minimum(spread * _SOFT * (jnp.expm1(logged) - logged), _MOST_LOG)
+        return x * jnp.exp(outwards), len(x) * outwards + logged
+
+    def _apart(self, x: Array) -> tuple[Array, Array]:
+        """t of points (d, n), (n,), and s."""
+        middle, spread = jax.lax.stop_gradient(jnp.asarray(self.reach))
+        return (_log_rms(x) - middle) / spread, spread
 
     def inverse(self, y: Array, condition: Array) -> tuple[Array, Array]:
         """Data to noise, and log |det| of each point (n,)."""
@@ -144,6 +184,9 @@ class _Layer(eqx.Module):
             lower, upper, scale = self._mixing()
             y = jnp.exp(-scale)[:, None] * (_unit_inverse(lower) @ y)
             y, mixed = _unit_inverse(upper) @ y, jnp.sum(scale)
+        else:
+            y, out = self._let_out(y)
+            mixed = -out
         passing = len(y) // 2
         held, x = y[:passing], y[passing:]
         shift, scale, raw = self._given(held, condition, len(x))
@@ -156,8 +199,12 @@ class _Layer(eqx.Module):
 
 def log_length(x: Array, centre: float | Array = 0.0) -> Array:
     """sqrt(2 d) (log(|x| / sqrt(d)) - centre) of points (d, n), (n,); of noise, nearly normal."""
-    length = 0.5 * jnp.log(jnp.mean(x**2, axis=0) + _LEAST)
-    return np.sqrt(2 * len(x)) * (length - centre)
+    return np.sqrt(2 * len(x)) * (_log_rms(x) - centre)
+
+
+def _log_rms(x: Array) -> Array:
+    """log of the root mean square of points (d, n), (n,)."""
+    return 0.5 * jnp.log(jnp.mean(x**2, axis=0) + _LEAST)
 
 
 def _unit_inverse(strict: Array) -> Array:
@@ -187,6 +234,22 @@ class Pushforward(eqx.Module):
     def inverse(self, x: Array, condition: Array | None = None) -> tuple[Array, Array]:
         """Noise (d, n) and log |det| (n,) of points (d, n)."""
         return self._run(x, condition, _Layer.inverse, reverse=True)
+
+    def drawn_in(self, noise: Array) -> Pushforward:
+        """The same density, that draws in what is far longer than others of noise (d, n)."""
+        arrays, structure = eqx.partition(self.layers, eqx.is_array)
+        none = jnp.zeros((0, noise.shape[1]), noise.dtype)
+
+        def body(x, part):
+            layer = eqx.combine(part, structure)
+            coupled = layer._coupled(x, none)[0]
+            low, middle, high = jnp.quantile(_log_rms(coupled), jnp.array([0.25, 0.5, 0.75]))
+            reach = jnp.stack([middle, (high - low) / _QUARTILES])
+            layer = eqx.tree_at(lambda found: found.reach, layer, reach)
+            return layer._drawn_in(coupled)[0][layer.order], reach
+
+        reach = jax.lax.scan(body, noise, arrays)[1]
+        return eqx.tree_at(lambda flow: flow.layers.reach, self, reach)
 
     def log_prob(self, x: Array, condition: Array | None = None) -> Array:
         """log q of points (d, n), shape (n,)."""

@@ -5,9 +5,10 @@ batches. Newton steps of least length remove it,
 
     d = J^T (J J^T + e I)^-1 (-r),    J the slopes of m and v in the weights,
 
-in the weights of the last layers that do not depend on where a point is: shifts and scales of the
-couplings and between them. They are so few that J is known well, by differences on the same draws;
-of all weights, a short step would mostly fit the noise of J. Moments are those of quasi-random
+with e as small as helps (Levenberg 1944; Marquardt 1963), in the weights of the last layers that do
+not depend on where a point is: shifts and scales of the couplings and between them. They are so few
+that J is known well, by differences on the same draws; of all weights, a short step would mostly
+fit the noise of J. Moments are those of quasi-random
 draws (Owen 1997), more than slopes are taken of. No slope of the simulator is needed. Where
 simulations are costly, moments of all densities are those of the same simulated points, with
 weights q / r.
@@ -47,8 +48,8 @@ _NEWTON = 8  # steps, at most
 _DONE, _NEAR = 3e-3, 1.0  # residual at which they end, and from which there is no short step
 _DRIVEN = 0.3  # product of a statistic with what drives it, by which it may be widened
 _DONE_OF_MANY, _NEAR_OF_MANY = 1e-2, 3.0  # the same in many dimensions
-_DAMPED = 1e-3
-_HALVED = 6  # times that a step that does not help is halved
+_DAMPINGS = (1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # of steps, until one helps
+_ENOUGH = 0.5  # share of the residual that a step leaves, below which no other is tried
 _CREEPS = 0.9  # share of the residual that a step leaves, above which there is no further one
 _DIFFERENCE = 0.01  # of a weight
 _LAYERS = 3  # the last ones
@@ -67,20 +68,40 @@ def projected(flow: Pushforward, moments: Drawn | Remembered) -> Pushforward:
     residual = moments.residual(flow)
     done, near = (_DONE_OF_MANY, _NEAR_OF_MANY) if flow.dim > MANY else (_DONE, _NEAR)
     for _ in range(_NEWTON):
-        if not done < np.max(np.abs(residual)) < near:
+        before = _size(residual)
+        if not done < before < near:
             break
         split = moments.split(flow, residual)
-        step = _step(residual, _slopes(split, moments))
-        for halving in range(_HALVED):
-            moved = _moved(split, step / 2**halving)
-            after = moments.residual(moved)
-            gained = np.max(np.abs(after)) / np.max(np.abs(residual))
-            if gained < 1:
-                flow, residual = moved, after
-                break
-        if not gained < _CREEPS:
+        found = _nearest(split, moments, residual)
+        if _size(found[1]) < before:
+            flow, residual = found
+        if not _size(residual) < _CREEPS * before:
             break
     return flow
+
+
+def _nearest(
+    split: Split, moments: Drawn | Remembered, residual: np.ndarray
+) -> tuple[Pushforward, np.ndarray]:
+    """The density after the best of steps, each more damped than the one before it."""
+    slopes, before, best = _slopes(split, moments), _size(residual), None
+    for damping in _DAMPINGS:
+        moved = _moved(split, _step(residual, slopes, damping))
+        after = moments.residual(moved)
+        if best is not None and _size(best[1]) < min(before, _size(after)):
+            break
+        if best is None or _size(after) < _size(best[1]):
+            best = moved, after
+        if _size(after) < _ENOUGH * before:
+            break
+    assert best is not None
+    return best
+
+
+def _size(residual: np.ndarray) -> float:
+    """The largest part of a residual (2r,); the test lets variances be off by twice as much."""
+    mean, variance = np.split(np.abs(residual), 2)
+    return float(max(np.max(mean), np.max(variance) / 2))
 
 
 class Drawn:
@@ -158,11 +179,11 @@ def _slopes(split: Split, moments: Drawn | Remembered) -> np.ndarray:
     return np.where(np.isfinite(slopes).all(axis=0), slopes, 0.0)  # a weight that tells nothing
 
 
-def _step(residual: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+def _step(residual: np.ndarray, slopes: np.ndarray, damping: float) -> np.ndarray:
     """The step d, of equations of one length each."""
     lengths = np.linalg.norm(slopes, axis=1) + 1e-30
     unit = slopes / lengths[:, None]
-    square = unit @ unit.T + _DAMPED * np.eye(len(unit))
+    square = unit @ unit.T + damping * np.eye(len(unit))
     return -unit.T @ np.linalg.solve(square, residual / lengths)
 
 

@@ -62,6 +62,7 @@ _FADED = 0.25  # share of polishing over which weights fade where they say too l
 _LEAST = {"batch": 8, "tighten": EPOCH, "polish": EPOCH, "fit": 20, "round": 64}
 MANY = 32  # dimensions beyond which importance weights and populations do not work
 _STRIDE = 256  # dimensions above which a natural step may be longer; from half, so may rest
+_DRAWN_IN = 2_048  # draws that tell how long points are in many dimensions
 _MORE = 4  # times as many samples in each step, where a network takes the simulator's place
 _AVERAGE = 0.01  # weight of the newest weights in their average
 
@@ -256,7 +257,24 @@ def _steps(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Sta
     near = apart < -np.log(_NEAR) if fixed.many else True
     rested = jnp.all((after.length < at_rest) & (after.effective > _PACE[0]) & near)
     begin = (after.polish < 0) & (rested | (after.step >= fixed.loop.tighten))
-    return after._replace(polish=jnp.where(begin, after.step, after.polish))
+    after = after._replace(polish=jnp.where(begin, after.step, after.polish))
+    return _drawn_in(fixed, key, after) if fixed.many and not fixed.span.dim else after
+
+
+def _drawn_in(fixed: Fixed, key: Array, state: State) -> State:
+    """What escapes is drawn in, from the start of polishing until its last part."""
+    noise = jr.normal(jr.fold_in(key, state.step), (fixed.flow.dim, _DRAWN_IN))
+    began = (state.polish >= 0) & (state.step - state.polish < _LAST * fixed.loop.polish)
+
+    def drawn_in(vectors: tuple[Array, Array]) -> tuple[Array, Array]:
+        reach = fixed.density(vectors[0]).drawn_in(noise).layers.reach
+        changed = (eqx.tree_at(lambda q: q.layers.reach, fixed.density(v), reach) for v in vectors)
+        one, other = (ravel_pytree(eqx.filter(q, eqx.is_inexact_array))[0] for q in changed)
+        return one, other
+
+    both = state.params, state.average
+    params, average = jax.lax.cond(began, drawn_in, lambda vectors: vectors, both)
+    return state._replace(params=params, average=average)
 
 
 def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> State:
