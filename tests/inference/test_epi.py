@@ -58,6 +58,16 @@ def test_the_property_is_met_and_proven(kept):
         assert values.std() == pytest.approx(sd, rel=0.05)
 
 
+def test_where_samples_do_not_decide_four_times_as_many_do():
+    """The mean of 800 has an error of .035, which with 95 % confidence is more than .05."""
+    run = lf.infer(MODEL, PROPERTY, replace(METHOD, samples=800), seed=0, progress=False)
+    found = run.checks["convergence"]
+    assert found["samples"] == 4 * 800
+    assert found["passed"], found["sentence"]
+    assert "3,200 fresh samples" in found["sentence"]
+    assert all(s["mean_within"] > 1.6 / np.sqrt(3_200) for s in found["statistics"].values())
+
+
 def test_entropy_is_near_the_largest_and_certified(kept):
     found, exact = kept[0].checks["entropy"], exact_entropy()
     assert found["low"] < exact < found["high"]

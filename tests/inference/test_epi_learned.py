@@ -10,7 +10,7 @@ from lanternfish.inference.epi import Loop
 from lanternfish.inference.epi.learned import blank, taught
 from lanternfish.inference.epi.memory import Memory
 from lanternfish.inference.epi.pilot import Pilot
-from lanternfish.inference.epi.population import anneal
+from lanternfish.inference.epi.population import allowance, anneal
 from lanternfish.inference.epi.problem import Problem
 
 NOISE = 0.3
@@ -37,6 +37,12 @@ def wave(theta, key):
     """A mean and a noise that both vary."""
     a = theta["a"]
     return {"x": jnp.sin(2 * a) + (0.2 + 0.1 * a**2) * jr.normal(key)}
+
+
+def costly(theta, key):
+    """Two statistics of one parameter, with noise, that take many numbers."""
+    noise = jr.normal(key, (2, 6_000)).mean(axis=1) * np.sqrt(6_000)
+    return {"x": theta["a"] + NOISE * noise[0], "y": theta["a"] + NOISE * noise[1]}
 
 
 def model_of(function, *names):
@@ -66,14 +72,27 @@ def test_regression_finds_mean_and_noise():
 def test_slack_where_no_parameters_have_the_property():
     """One statistic twice, with means that differ: the optimum of the dual with slack."""
     target = lf.EmergentProperty(x=(0.0, 0.5), y=(0.1, 0.5))
-    problem, slack = Problem(model_of(twice, "x", "y"), target, 1, "uniform"), 0.1
+    problem, slack = Problem(model_of(twice, "x", "y"), target, 1, "uniform"), (0.2, 0.2)
     assert anneal(problem, 0, QUIET, lambda level: None, 1_024) is None
     found = anneal(problem, 0, QUIET, lambda level: None, 2_048, slack)
     assert found is not None
     mean, variance = np.asarray(found.spread.mean), np.asarray(found.spread.variance)
     np.testing.assert_allclose(mean, [0.1, -0.1], atol=0.03)  # half way, by symmetry
-    np.testing.assert_allclose(mean + slack * found.eta[0], 0, atol=0.03)
-    np.testing.assert_allclose(variance + mean**2 + slack * found.eta[1], 1, atol=0.05)
+    means, squares = np.split(allowance(found.eta, slack)[0], 2)
+    np.testing.assert_allclose(mean + means, 0, atol=0.03)
+    np.testing.assert_allclose(variance + mean**2 + squares, 1, atol=0.05)
+
+
+def test_what_slack_allows():
+    """Odd in eta of means, tighter for pulls outwards, and its slope by differences."""
+    eta, slack = np.array([[-1.0, 0.1, 0.4], [-0.5, 0.01, 0.3]]), (0.02, 0.05)
+    value, slope = allowance(eta, slack)
+    np.testing.assert_allclose(allowance(-eta, slack)[0][:3], -value[:3])
+    assert value[4] > -10 * allowance(-eta, slack)[0][4] > 0  # a small one outwards takes most
+    assert np.all(np.abs(value) <= np.repeat(slack, 3) * (1 + 0.1 * np.abs(eta.ravel())))
+    near = allowance(eta + 1e-6, slack)[0] - allowance(eta - 1e-6, slack)[0]
+    np.testing.assert_allclose(slope, near / 2e-6, rtol=1e-4)
+    assert not np.any(allowance(eta, None))
 
 
 @pytest.mark.parametrize("compiled", [True, False])
@@ -93,6 +112,17 @@ def test_noise_is_taken_off_the_property(compiled):
     assert a.std() == pytest.approx(0.4, rel=0.05)
     exact = 0.5 * np.log(2 * np.pi * np.e * 0.4**2)
     assert run.checks["entropy"]["entropy"] == pytest.approx(exact, abs=0.05)
+
+
+def test_more_statistics_than_parameters_are_learned():
+    """Of a costly and noisy simulator, with nothing said."""
+    target = lf.EmergentProperty(x=(0.3, 0.5), y=(0.3, 0.5))
+    method = lf.EPI(loop=Loop(polish=1_000), samples=4_000)
+    run = lf.infer(model_of(costly, "x", "y"), target, method, seed=0, progress=False)
+    assert run.history["gradient"] == "learned"
+    a = run.posterior.sample(20_000, seed=1)["a"]
+    assert a.mean() == pytest.approx(0.3, abs=0.03)
+    assert a.std() == pytest.approx(0.4, rel=0.05)
 
 
 def test_the_score_function_alone_meets_the_property():

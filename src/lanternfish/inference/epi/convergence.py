@@ -20,7 +20,7 @@ from scipy.special import ndtri
 
 from lanternfish.core import EmergentProperty
 
-_MOST_DEAD = 0.02  # share of samples that may lack finite statistics
+MOST_DEAD = 0.02  # share of samples that may lack finite statistics
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def converged(
             failed.append((far / tolerance.mean, _mean_sentence(name, wanted, entry)))
         if not entry["variance_holds"]:
             failed.append((variance_far / tolerance.variance, _sd_sentence(name, wanted, entry)))
-    passed = not failed and dead <= _MOST_DEAD
+    passed = not failed and dead <= MOST_DEAD
     return {
         "passed": passed,
         "statistics": found,
@@ -110,6 +110,6 @@ def _sentence(n: int, tolerance: Tolerance, failed: list[str], dead: float) -> s
     )
     if failed:
         return f"Not converged: {'; '.join(failed)} ({n:,} fresh samples)."
-    if dead > _MOST_DEAD:
+    if dead > MOST_DEAD:
         return f"Not converged: {100 * dead:.0f} % of the samples have no finite statistics."
     return f"Converged: every mean and variance is {within}, by {n:,} fresh samples."

@@ -7,7 +7,7 @@ certificate. Where statistics are noisy, each is simulated twice, for what noise
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -18,13 +18,14 @@ from lanternfish import flows
 from lanternfish.core import EmergentProperty, PropertyRange, Simulations
 from lanternfish.core.seeds import stream
 from lanternfish.inference.epi.certificate import Certificate, Weighted, certify
-from lanternfish.inference.epi.convergence import converged
+from lanternfish.inference.epi.convergence import MOST_DEAD, Tolerance, converged
 from lanternfish.inference.epi.problem import Features, Problem
 from lanternfish.inference.rounds import Study
 from lanternfish.simulation import simulate
 
 _BLOCK = 4_000
 _FAR = 1.0
+_MORE = 4  # times as many samples, where the first ones do not decide
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,13 @@ class Judged:
             return self.certificate.entropy
         return -self._worst if np.isfinite(self._worst) else -np.inf
 
+    def moments(self, target: EmergentProperty) -> tuple[np.ndarray, np.ndarray]:
+        """E u and E u^2 of q, (r,) each."""
+        found = [(self.convergence["statistics"][name], w) for name, w in target.items()]
+        mean = np.array([(s["mean"] - wanted.mean) / wanted.sd for s, wanted in found])
+        variance = np.array([(s["sd"] / wanted.sd) ** 2 for s, wanted in found])
+        return mean, variance + mean**2
+
     def as_plain(self) -> dict:
         """In short, for the history of a run."""
         entropy = float(self.certificate.entropy)
@@ -55,6 +63,13 @@ class Judged:
             "proven": bool(self.passed),
             "entropy": entropy if np.isfinite(entropy) else None,
         }
+
+    def undecided(self, target: EmergentProperty, tolerance: Tolerance) -> bool:
+        """Whether q has the property by what was measured, but too few samples to prove it."""
+        mean, square = self.moments(target)
+        near = np.all(np.abs(mean) < tolerance.mean) and self.convergence["dead"] <= MOST_DEAD
+        return bool(not self.passed and near and np.all(
+            np.abs(square - mean**2 - 1) < tolerance.variance))  # fmt: skip
 
     @property
     def hopeless(self) -> bool:
@@ -108,6 +123,29 @@ def judge(
         np.concatenate([u.mean(0), square.mean(0)]),
     )
     return Judged(member, convergence, certificate, sims)
+
+
+def judge_again(
+    study: Study, method, problem: Problem, flow: flows.Pushforward | flows.Steered, found: Judged,
+    *, first: int,
+) -> Judged:  # fmt: skip
+    """The test once more, by four times as many samples, all of them fresh; as certified before."""
+    n = _MORE * method.fresh
+    key = jr.key(stream(study.seed, f"judge {first}") % 2**32)
+    theta = _points(flow, problem, key, n, sides=(True,))["theta"].astype(np.float64)
+    theta = np.repeat(np.clip(theta, study.model.prior.low, study.model.prior.high), problem.trials,
+                      axis=0)  # fmt: skip
+    sims = simulate(
+        study.model, theta=theta, seed=study.seed, first=first,
+        executor=study.executor, store=_place(study, first), progress=False,
+    )  # fmt: skip
+    x = sims.x.array[:, list(problem.places)].reshape(n, problem.trials, -1)
+    each = _wide(problem, x)
+    valid = np.asarray(each.valid)
+    u, square = np.asarray(each.u)[valid], np.asarray(each.square)[valid]
+    dead = 1 - float(np.mean(valid))
+    convergence = converged(study.target, u, square, method.tolerance, dead)
+    return replace(found, convergence=convergence, simulations=found.simulations + sims)
 
 
 def over_range(each: list[tuple[tuple, Judged]], target: EmergentProperty) -> Judged:
@@ -187,11 +225,11 @@ def _weighted(
 
 
 def _points(
-    flow: flows.Pushforward | flows.Steered, problem: Problem, key, n: int
+    flow: flows.Pushforward | flows.Steered, problem: Problem, key, n: int, sides=(True, False)
 ) -> dict[str, np.ndarray]:
     """Parameters of n draws from q and n broad ones, and their log densities in z."""
     parts: dict[str, list] = {}
-    for mine in (True, False):
+    for mine in sides:
         for start in range(0, n, _BLOCK):
             block = min(_BLOCK, n - start)
             inner = jr.fold_in(key, 2 * start + mine)

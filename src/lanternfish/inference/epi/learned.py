@@ -38,10 +38,10 @@ _BATCH, _STEPS, _RATE, _CLIP = 512, 4_000, 3e-3, 10.0
 _QUIET = 1e-4  # least noise, as a variance in units of the property's
 _EVEN = 0.5  # power of v by which the fit is weighed
 _VALID = 0.5  # probability of finite statistics, below which there are none
-_ROUND = 4_096  # simulations in each round
-_LEAST, _ROUNDS = 3, 10  # rounds
+_ROUND = 8_192  # simulations in each round
+_LEAST, _ROUNDS = 3, 12  # rounds
 _SPREAD, _BY = 0.25, 0.5  # share of them that is spread, and by how much of a difference
-_APART = (0.05, 0.1)  # mean u and u^2 of simulations from what is expected, where rounds end
+_APART = (0.03, 0.05)  # mean u and u^2 of simulations from what is expected, where rounds end
 
 
 class Learned(Problem):

@@ -42,7 +42,7 @@ from lanternfish.inference.agreement import disagreement
 from lanternfish.inference.epi import training
 from lanternfish.inference.epi.certificate import or_by_population
 from lanternfish.inference.epi.convergence import Tolerance
-from lanternfish.inference.epi.judge import Judged, judge, over_range
+from lanternfish.inference.epi.judge import Judged, judge, judge_again, over_range
 from lanternfish.inference.epi.learned import Learned, joined, learn, taught
 from lanternfish.inference.epi.memory import Memory, Recorder
 from lanternfish.inference.epi.pilot import Pilot, fly
@@ -61,9 +61,11 @@ _BASES = ("uniform", "prior")
 _GRADIENTS = ("auto", "path", "score", "learned")
 _STAGE = Stage("train", 1, 1)
 _LEAST_SAMPLES = 4_000
-_JUDGED = 2**40
+_JUDGED, _JUDGED_AGAIN = 2**40, 2**41
 _LONGER = 3  # times the steps for a range of properties
-_SLACKS = (0.01, 0.03, 0.1)  # of what is learned, the least first
+_SLACK = (0.4, 0.5)  # of the tolerance of means and variances, for what is learned, times
+_SLACKS = (0.05, 1, 3, 10)  # the least first; the second, where statistics hang together
+_ROUNDS_LEARNED = 4
 _FURTHER = 2  # times the steps to the property in many dimensions
 
 
@@ -78,7 +80,8 @@ class EPI:
             the ``"prior"``, which makes the answer independent of the parameters' units.
         gradient: of the statistics: ``"path"``, through the simulator; ``"score"``, without;
             ``"learned"``, of what a network expects of them, for noisy statistics of any simulator
-            (``learned``); ``"auto"``: the first where the simulator has one, else the second.
+            (``learned``); ``"auto"``: the last where statistics are costly, noisy and more than the
+            parameters, else the first where the simulator has one, else the second.
         samples: fresh parameter sets that judge the result.
         tolerance: how near the property is near enough.
         population: how many are annealed to the property before the loop, a multiple of 8; 0: the
@@ -217,7 +220,7 @@ class _Search:
         self.fixed = Fixed(problem, built[0], span, self.loop, pilot.path, not pilot.weighed)
         self.recorder, self.projecting = None, 0  # simulations of projections
         costly = pilot.costly and not span.dim and not self.fixed.many
-        self.learned = method.gradient == "learned"
+        self.learned = method.gradient == "learned" or self._asks_for_a_network(costly)
         if self.learned and (span.dim or self.fixed.many):
             raise ValueError(
                 "Expected one property of few parameters for gradient='learned'; got "
@@ -236,6 +239,16 @@ class _Search:
             states = [training.begun(s, q, eta, found) for s, q in zip(states, near, strict=True)]
         self.state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
         self.keys = jnp.stack([jr.key(seed % 2**32) for seed in seeds])
+
+    @property
+    def _many_statistics(self) -> bool:
+        """Whether statistics are more than parameters, so that they hang together."""
+        return self.problem.constraints > len(self.study.model.prior)
+
+    def _asks_for_a_network(self, costly: bool) -> bool:
+        """Whether statistics hang together, and are too noisy and costly as they are."""
+        able = self.method.gradient == "auto" and self.method.population != 0
+        return costly and self._many_statistics and able and not self.pilot.weighed
 
     @property
     def gradient(self) -> str:
@@ -279,13 +292,17 @@ class _Search:
         model, self.known = learn(self.problem, simulated, optimum, seed)
         found = self._loosened(model, seed) or next((f for f in last[::-1] if f), None)
         held = found is not None
-        self.fixed = replace(self.fixed, problem=model, path=True, noisy=False, held=held)
+        self.fixed = replace(self.fixed, problem=model, path=not held, noisy=False, held=held)
         return None if found is None else replace(found, simulations=0)
 
-    def _taught_again(self, state: State, number: int) -> State:
-        """The state at the optimum of a network that knows what was simulated since."""
+    def _taught_again(self, state: State, judged: Judged, number: int) -> State:
+        """The state at the optimum of a network that knows simulations of an answer, too."""
         seed = stream(self.study.seed, f"learned {number}")
         assert isinstance(self.fixed.problem, Learned)
+        assert self.recorder is not None
+        members, density = self.method.members, self.density(state, judged)
+        points = self.recorder.points(density, number * members + judged.member)
+        self.known = joined(self.known, points)
         model = taught(self.fixed.problem, self.known, seed)
         found = self._loosened(model, seed)
         self.fixed = replace(self.fixed, problem=model)
@@ -293,7 +310,7 @@ class _Search:
             return state
         self.annealed = replace(found, simulations=0)
         states = []
-        for i in range(self.method.members):
+        for i in range(members):
             mine = jax.tree.map(lambda part, i=i: part[i], state)
             mine = mine._replace(moments=jax.tree.map(jnp.zeros_like, mine.moments))
             near = fitted(self.fixed.density(mine.average), found.z, seed + i, self.loop.fit)
@@ -303,8 +320,10 @@ class _Search:
     def _loosened(self, model: Learned, seed: int) -> Annealed | None:
         """A population at the optimum of a network, with as little slack as there is a way with."""
         quiet = replace(self.pilot, noise=0.0, costly=False)
-        for slack in _SLACKS:
-            found = anneal(model, seed, quiet, self._tell_level, self.method.population, slack)
+        tolerance, size = self.method.tolerance, self.method.population
+        for times in _SLACKS[1 if self._many_statistics else 0 :]:
+            slack = times * _SLACK[0] * tolerance.mean, times * _SLACK[1] * tolerance.variance
+            found = anneal(model, seed, quiet, self._tell_level, size, slack)
             if found is not None:
                 return found
         return None
@@ -319,7 +338,7 @@ class _Search:
     def run(self) -> tuple[Judged, State, list[dict], list[Judged]]:
         """The best member, the state and curves of all, and what was found of each."""
         state, curves, best, kept = self.state, [], None, None
-        for number in range(self.ROUNDS):
+        for number in range(_ROUNDS_LEARNED if self.learned else self.ROUNDS):
             place = None if self.study.folder is None else self.study.folder / "training"
             place = None if place is None else place / f"round-{number + 1}"
             recorder = None if self.learned else self.recorder
@@ -333,15 +352,15 @@ class _Search:
             if now.passed or now.hopeless:
                 break
             state = training.again(state)
-            state = self._taught_again(state, number) if self.learned else state
+            state = self._taught_again(state, now, number) if self.learned else state
         assert best is not None
         assert kept is not None
         average, found = kept
         return best, state._replace(average=average), curves, found
 
     def _projected(self, state: State, number: int) -> State:
-        """The averages with the property's moments."""
-        if self.fixed.span.dim:
+        """The averages with the property's moments; of what is learned, rounds see to it."""
+        if self.fixed.span.dim or self.learned:
             return state
         averages = []
         for i, params in enumerate(state.average):
@@ -355,10 +374,7 @@ class _Search:
 
     def _moments(self, density: flows.Pushforward, number: int) -> Drawn | Remembered:
         if self.recorder is not None:
-            points = self.recorder.points(density, number)
-            if self.learned:
-                self.known = joined(self.known, points)
-            return Remembered(points)
+            return Remembered(self.recorder.points(density, number))
         seed = stream(self.study.seed, f"projection {number % self.method.members}")
         return Drawn(self.problem, density.dim, seed, self.fixed.path)
 
@@ -398,13 +414,19 @@ class _Search:
         for at, c in enumerate(points):
             asked = span.at(target, c)
             where = jnp.asarray(c, jnp.float32)
+            density = whole.steered(where) if span.dim else whole
+            study = replace(self.study, target=asked)
+            problem = Problem(self.study.model, asked, self.method.trials, self.method.base)
             found = judge(
-                replace(self.study, target=asked), self.method,
-                Problem(self.study.model, asked, self.method.trials, self.method.base),
-                whole.steered(where) if span.dim else whole,
+                study, self.method, problem, density,
                 np.asarray(jnp.tensordot(span.weights(where), state.eta[member], 1)),
                 member=member, first=first + at * each, noisy=self.pilot.noisy,
             )  # fmt: skip
+            if found.undecided(asked, self.method.tolerance):
+                found = judge_again(
+                    study, self.method, problem, density, found,
+                    first=_JUDGED_AGAIN + first + at * each,
+                )  # fmt: skip
             yield tuple(asked[name].mean for name in getattr(target, "ranges", ())), found
 
     def _tell(self, state: State, curves: list[dict]) -> None:

@@ -20,8 +20,13 @@ H* = log Z(eta) - eta . [0 ; 1]. Islands are resampled by themselves; their spre
 
 Where statistics hang together, as of five neurons by two parameters, a property may lie in a corner
 of what parameters can reach: eta is huge there, and much entropy is lost for the last percent of
-the residual. With some ``slack`` rho the population ends where E T = [0 ; 1] - rho eta, the minimum
-of log Z - eta . [0 ; 1] + rho/2 |eta|^2, and its steps are those of Newton's method.
+the residual. With some ``slack`` rho the population ends where
+
+    E T = [0 ; 1] - f(eta),    f(eta) = rho (tanh(eta / s) + eta / 10),    s = 0.3,
+
+the minimum of a convex function, too: rho is what moments may be off by before eta grows. Its steps
+are those of Newton's method. For a positive eta of a square s is 0.02: exp(eta E u^2) with eta > 0
+looks for parameters where a statistic is uncertain.
 
 A member of a noisy simulator keeps the statistics that it was accepted with. That leaves it where
 E exp(eta . T) is large, not exp(eta . E T); residuals are those of simulations anew, so that the
@@ -63,6 +68,7 @@ _KEPT_A_DIMENSION = 2  # of a cheap simulator: fewer points, and a density learn
 _ACCEPTED = 0.3
 _JUMP = 0.1  # share of moves by a whole difference, from mode to mode
 _JITTER = 1e-4
+_SOFT, _OUTWARDS, _FURTHER = 0.3, 0.02, 0.1  # of slack: s, s of a pull outwards, slope far out
 _VARIED = 0.8  # of the logarithm of a move's scale
 
 
@@ -116,7 +122,7 @@ class Annealed:
 
 def anneal(
     problem: Problem, seed: int, pilot: Pilot, tell: Callable[[dict], None],
-    size: int | None = None, slack: float = 0.0,
+    size: int | None = None, slack: tuple[float, float] | None = None,
 ) -> Annealed | None:  # fmt: skip
     """Take a population to the property; None where it does not get there.
 
@@ -124,7 +130,7 @@ def anneal(
         pilot: whether the simulator is costly, and noisy.
         tell: called with what each level found.
         size: members, a multiple of 8; by the cost of a simulation where left out.
-        slack: share of eta by which moments may be away from the property.
+        slack: what means and mean squares may be off by, in the property's spread.
     """
     walk = _Walk(problem, seed, size or _SIZES[pilot.costly], pilot, slack)
     kept: list[Array] = []
@@ -160,7 +166,7 @@ def recalled(folder: Folder, problem: Problem) -> Annealed:
 class _Walk:
     """A population on its way."""
 
-    def __init__(self, problem: Problem, seed: int, size: int, pilot: Pilot, slack: float) -> None:
+    def __init__(self, problem: Problem, seed: int, size: int, pilot: Pilot, slack) -> None:
         self.problem, self.size, self.noisy = problem, size, pilot.noisy
         self.slack, self.looks = slack, _LOOKS[pilot.costly]
         self.rng, self.key = np.random.default_rng(seed), jr.key(seed % 2**32)
@@ -215,7 +221,7 @@ class _Walk:
         """The same of Newton's step, which slack keeps short where moments hang together."""
         T = _moments(self._anew())
         away = T - T.mean(axis=0)
-        curvature = away.T @ away / self.size + self.slack * np.eye(T.shape[1])
+        curvature = away.T @ away / self.size + np.diag(allowance(self.tilt.eta, self.slack)[1])
         residual = self._goal() - T.mean(axis=0)
         step = np.linalg.solve(curvature, residual)
         whole = jnp.asarray(step.reshape(2, -1), jnp.float32)
@@ -244,7 +250,9 @@ class _Walk:
         goal = self._goal()
         away = anew - anew.mean(axis=0)  # eta moves what simulations anew give by what is kept
         response = away.T @ (kept - kept.mean(axis=0)) / self.size
-        response += np.diag(1e-3 * anew.var(axis=0) + 1e-9 + self.slack)
+        response += np.diag(
+            1e-3 * anew.var(axis=0) + 1e-9 + allowance(self.tilt.eta, self.slack)[1]
+        )
         step = np.linalg.solve(response, goal - anew.mean(axis=0)) / self.held
         return further._replace(eta=self.tilt.eta + jnp.asarray(step, jnp.float32).reshape(2, -1))
 
@@ -312,7 +320,7 @@ class _Walk:
     def _goal(self) -> np.ndarray:
         """What moments should be, (2 r,): the property's, less what slack allows."""
         goal = np.repeat([0.0, 1.0], self.problem.constraints)
-        return goal - self.slack * np.asarray(self.tilt.eta, np.float64).ravel()
+        return goal - allowance(self.tilt.eta, self.slack)[0]
 
     def _tell(self, length: float, accepted: float) -> None:
         eta = np.asarray(self.tilt.eta, np.float64).ravel()
@@ -323,6 +331,17 @@ class _Walk:
             "variance": np.asarray(self.found.variance).tolist(), "simulated": self.simulated,
             "base": float(self.tilt.base),
         })  # fmt: skip
+
+
+def allowance(eta, slack: tuple[float, float] | None) -> tuple[np.ndarray, np.ndarray]:
+    """What slack lets moments be off by at eta (2, r), and its slope, (2 r,) each."""
+    eta = np.asarray(eta, np.float64)
+    most = np.array(slack or (0.0, 0.0))[:, None]
+    outwards = eta * np.array([[0.0], [1.0]]) > 0
+    soft = np.where(outwards, _OUTWARDS, _SOFT)
+    bent = np.tanh(eta / soft)
+    slope = most * ((1 - bent**2) / soft + _FURTHER)
+    return (most * (bent + _FURTHER * eta)).ravel(), slope.ravel()
 
 
 def _moments(features: Features) -> np.ndarray:

@@ -339,7 +339,7 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
 def _balance(fixed: Fixed, remembered: bool, effective: Array, share: Array) -> Balance:
     """Which divergences a step follows, by the worth of weights and the share of polishing."""
     if fixed.held:
-        return Balance(jnp.ones(()), jnp.zeros(()), 0.0)
+        return Balance(jnp.ones(()), jnp.ones(()), 0.0)
     faded = 1.0 - jnp.clip(share / _FADED, 0, 1)
     if fixed.noisy:
         return Balance(faded, jnp.ones(()))
