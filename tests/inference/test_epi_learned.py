@@ -7,6 +7,7 @@ import pytest
 
 import lanternfish as lf
 from lanternfish.inference.epi import Loop
+from lanternfish.inference.epi import method as epi_method
 from lanternfish.inference.epi.learned import blank, taught
 from lanternfish.inference.epi.memory import Memory
 from lanternfish.inference.epi.pilot import Pilot
@@ -114,6 +115,28 @@ def test_noise_is_taken_off_the_property(compiled):
     assert run.checks["entropy"]["entropy"] == pytest.approx(exact, abs=0.05)
 
 
+class Asked(Exception):
+    """Instead of learning."""
+
+
+def test_a_network_is_asked_for_more_statistics_than_parameters(monkeypatch):
+    """Of a costly and noisy simulator, with nothing said; not of one of its two statistics."""
+
+    def learn(*args):
+        raise Asked
+
+    monkeypatch.setattr(epi_method, "learn", learn)
+    monkeypatch.setattr(epi_method, "anneal", learn)
+    both = lf.EmergentProperty(x=(0.3, 0.5), y=(0.3, 0.5))
+    with pytest.raises(Asked):
+        lf.infer(model_of(costly, "x", "y"), both, lf.EPI(), seed=0, progress=False)
+    monkeypatch.setattr(epi_method, "learn", lambda *args: pytest.fail("It was asked for."))
+    one = lf.EmergentProperty(x=(0.3, 0.5))
+    with pytest.raises(Asked):  # by the population of simulations
+        lf.infer(model_of(costly, "x", "y"), one, lf.EPI(), seed=0, progress=False)
+
+
+@pytest.mark.slow
 def test_more_statistics_than_parameters_are_learned():
     """Of a costly and noisy simulator, with nothing said."""
     target = lf.EmergentProperty(x=(0.3, 0.5), y=(0.3, 0.5))

@@ -46,6 +46,7 @@ _LEAST = 1e-8  # mean square of a passing half
 _FAR = 4.0  # of its length, or one layer's far point would be the next one's farther
 _CLEAR, _SOFT = 5.0, 2.0  # of t, up to which points stay, and how fast they are drawn in beyond
 _MOST_APART, _MOST_LOG = 4.0, 20.0  # of (t' - 5) / 2 and s (t - t'), lest the way back overflows
+_LEAST_APART = 1e-3  # s
 _QUARTILES = 1.349  # their distance in a normal distribution, in its standard deviations
 _FEW = 4  # dimensions up to which the smallest density will do
 _MANY = 32  # dimensions above which splines and linear maps would cost more than they bring
@@ -244,7 +245,7 @@ class Pushforward(eqx.Module):
             layer = eqx.combine(part, structure)
             coupled = layer._coupled(x, none)[0]
             low, middle, high = jnp.quantile(_log_rms(coupled), jnp.array([0.25, 0.5, 0.75]))
-            reach = jnp.stack([middle, (high - low) / _QUARTILES])
+            reach = jnp.stack([middle, jnp.maximum((high - low) / _QUARTILES, _LEAST_APART)])
             layer = eqx.tree_at(lambda found: found.reach, layer, reach)
             return layer._drawn_in(coupled)[0][layer.order], reach
 

@@ -8,10 +8,9 @@ batches. Newton steps of least length remove it,
 with e as small as helps (Levenberg 1944; Marquardt 1963), in the weights of the last layers that do
 not depend on where a point is: shifts and scales of the couplings and between them. They are so few
 that J is known well, by differences on the same draws; of all weights, a short step would mostly
-fit the noise of J. Moments are those of quasi-random
-draws (Owen 1997), more than slopes are taken of. No slope of the simulator is needed. Where
-simulations are costly, moments of all densities are those of the same simulated points, with
-weights q / r.
+fit the noise of J. Moments are those of quasi-random draws (Owen 1997), more than slopes are taken
+of. No slope of the simulator is needed. Where simulations are costly, moments of all densities are
+those of the same simulated points, with weights q / r.
 
 In many dimensions these weights move all moments alike. There the steps are of all weights, but in
 2r directions: those of least length that each move one number by 1, by the slopes of one part of
@@ -100,7 +99,7 @@ def _nearest(
 
 def _size(residual: np.ndarray) -> float:
     """The largest part of a residual (2r,); the test lets variances be off by twice as much."""
-    mean, variance = np.split(np.abs(residual), 2)
+    mean, variance = np.split(np.abs(np.nan_to_num(residual, nan=np.inf)), 2)
     return float(max(np.max(mean), np.max(variance) / 2))
 
 
