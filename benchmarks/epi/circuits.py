@@ -21,7 +21,6 @@ from pathlib import Path
 
 _ALONE = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 _ON_THE_RIDGE = (6.4, 1.6)  # nS; smoothed over .16 nS, the optimum of the published map peaks there
-_WALK = (-0.25, -0.2, -0.15, -0.1, -0.05, 0.0, 0.05, 0.1, 0.15, 0.2, 0.25)  # nS
 PROBLEMS = {
     "linear_0.25": ("linear_2d", {}, "oscillation"),
     "linear_0.5": ("linear_2d", {}, "oscillation_wide"),
@@ -47,7 +46,7 @@ PROBLEMS = {
 }
 
 
-def facts(name: str, model, target, posterior) -> dict[str, float]:
+def facts(name: str, posterior) -> dict[str, float]:
     """Shares of regimes and what else is published of a problem."""
     import numpy as np
 
@@ -64,23 +63,7 @@ def facts(name: str, model, target, posterior) -> dict[str, float]:
     if name.startswith("hub"):
         found = lf.landscape.sensitivity(posterior, _ON_THE_RIDGE, scale="units", reach=0.5)
         return {f"eigenvalue {i + 1}": float(e) for i, e in enumerate(found.eigenvalues)}
-    if name.startswith("syncing"):
-        return _slopes(lf.landscape, model, target, posterior)
     return {}
-
-
-def _slopes(landscape, model, target, posterior) -> dict[str, float]:
-    """Of the mean distance of the five frequencies from the property's, Hz for each nS."""
-    mode = posterior.map(seed=1)
-    at = landscape.sensitivity(posterior, mode, scale="units", reach=0.5)
-    told = {}
-    for i, eigenvalue in enumerate(at.eigenvalues):
-        walk = landscape.perturb(model, mode, at.directions[i], _WALK, trials=50, target=target)
-        told |= {
-            f"eigenvalue {i + 1}": float(eigenvalue),
-            f"slope {i + 1}": sum(s.value for s in walk.slopes) / len(walk.slopes),
-        }
-    return told
 
 
 def measure(name: str, seed: int) -> dict:
@@ -104,7 +87,7 @@ def measure(name: str, seed: int) -> dict:
         "steps": run.history["curves"][-1]["step"][0],
         "gradient": run.history["gradient"],
         "cpu_s": cpu.ru_utime + cpu.ru_stime,
-        "facts": facts(name, model, target, run.posterior),
+        "facts": facts(name, run.posterior),
     }
 
 
