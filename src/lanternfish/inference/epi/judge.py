@@ -48,13 +48,6 @@ class Judged:
             return self.certificate.entropy
         return -self._worst if np.isfinite(self._worst) else -np.inf
 
-    def moments(self, target: EmergentProperty) -> tuple[np.ndarray, np.ndarray]:
-        """E u and E u^2 of q, (r,) each."""
-        found = [(self.convergence["statistics"][name], w) for name, w in target.items()]
-        mean = np.array([(s["mean"] - wanted.mean) / wanted.sd for s, wanted in found])
-        variance = np.array([(s["sd"] / wanted.sd) ** 2 for s, wanted in found])
-        return mean, variance + mean**2
-
     def as_plain(self) -> dict:
         """In short, for the history of a run."""
         entropy = float(self.certificate.entropy)
@@ -66,10 +59,12 @@ class Judged:
 
     def undecided(self, target: EmergentProperty, tolerance: Tolerance) -> bool:
         """Whether q has the property by what was measured, but too few samples to prove it."""
-        mean, square = self.moments(target)
-        near = np.all(np.abs(mean) < tolerance.mean) and self.convergence["dead"] <= MOST_DEAD
-        return bool(not self.passed and near and np.all(
-            np.abs(square - mean**2 - 1) < tolerance.variance))  # fmt: skip
+        near = [self.convergence["dead"] <= MOST_DEAD]
+        for name, wanted in target.items():
+            found = self.convergence["statistics"][name]
+            near.append(abs(found["mean"] - wanted.mean) < tolerance.mean * wanted.sd)
+            near.append(abs((found["sd"] / wanted.sd) ** 2 - 1) < tolerance.variance)
+        return not self.passed and all(near)
 
     @property
     def hopeless(self) -> bool:
@@ -98,15 +93,7 @@ def judge(
     n, groups = method.fresh, 2 if noisy else 1
     key = jr.key(stream(study.seed, f"judge {first}") % 2**32)
     points = _points(flow, problem, key, n)
-    prior = study.model.prior
-    theta = np.clip(points["theta"].astype(np.float64), prior.low, prior.high)
-    theta = np.repeat(theta, groups * problem.trials, axis=0)
-    sims = simulate(
-        study.model, theta=theta, seed=study.seed, first=first,
-        executor=study.executor, store=_place(study, first), progress=False,
-    )  # fmt: skip
-    x = sims.x.array[:, list(problem.places)].reshape(2 * n, groups, problem.trials, -1)
-    each = [_wide(problem, x[:, group]) for group in range(groups)]
+    sims, each = _simulated(study, problem, points["theta"], groups, first)
     found = _together(each)
     every_u, every_square, valid = (np.asarray(part)[:n] for part in found)
     dead = 1 - float(np.mean(valid))
@@ -132,20 +119,27 @@ def judge_again(
     """The test once more, by four times as many samples, all of them fresh; as certified before."""
     n = _MORE * method.fresh
     key = jr.key(stream(study.seed, f"judge {first}") % 2**32)
-    theta = _points(flow, problem, key, n, sides=(True,))["theta"].astype(np.float64)
-    theta = np.repeat(np.clip(theta, study.model.prior.low, study.model.prior.high), problem.trials,
-                      axis=0)  # fmt: skip
-    sims = simulate(
-        study.model, theta=theta, seed=study.seed, first=first,
-        executor=study.executor, store=_place(study, first), progress=False,
-    )  # fmt: skip
-    x = sims.x.array[:, list(problem.places)].reshape(n, problem.trials, -1)
-    each = _wide(problem, x)
+    theta = _points(flow, problem, key, n, sides=(True,))["theta"]
+    sims, (each,) = _simulated(study, problem, theta, 1, first)
     valid = np.asarray(each.valid)
     u, square = np.asarray(each.u)[valid], np.asarray(each.square)[valid]
     dead = 1 - float(np.mean(valid))
     convergence = converged(study.target, u, square, method.tolerance, dead)
     return replace(found, convergence=convergence, simulations=found.simulations + sims)
+
+
+def _simulated(
+    study: Study, problem: Problem, theta: np.ndarray, groups: int, first: int
+) -> tuple[Simulations, list[Features]]:
+    """Simulations of parameters (n, d), and T of each group of trials."""
+    prior = study.model.prior
+    inside = np.clip(theta.astype(np.float64), prior.low, prior.high)
+    sims = simulate(
+        study.model, theta=np.repeat(inside, groups * problem.trials, axis=0), seed=study.seed,
+        first=first, executor=study.executor, store=_place(study, first), progress=False,
+    )  # fmt: skip
+    x = sims.x.array[:, list(problem.places)].reshape(len(theta), groups, problem.trials, -1)
+    return sims, [_wide(problem, x[:, group]) for group in range(groups)]
 
 
 def over_range(each: list[tuple[tuple, Judged]], target: EmergentProperty) -> Judged:
