@@ -90,9 +90,9 @@ class _Layer(eqx.Module):
     upper: Array | np.ndarray
     across: Array | np.ndarray
     gauge: Array | np.ndarray
-    reach: Array | np.ndarray  # c and s of its output, in many dimensions; set, not trained
     order: Array | np.ndarray
     back: Array | np.ndarray
+    reach: Array | np.ndarray  # c and s of its output, in many dimensions; set, not trained
     mixes: bool = eqx.field(static=True)
     bins: int = eqx.field(static=True)
 

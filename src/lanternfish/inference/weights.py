@@ -17,7 +17,7 @@ def write_weights(folder: Folder, name: str, module: eqx.Module) -> None:
 
 
 def read_weights(folder: Folder, name: str, like):
-    """``like`` with the arrays of a file.
+    """``like`` with the arrays of a file, which may lack those without numbers.
 
     Raises:
         ValueError: if the file is damaged or holds the arrays of another module.
@@ -26,7 +26,10 @@ def read_weights(folder: Folder, name: str, like):
     arrays, rest = eqx.partition(like, eqx.is_array)
     shapes, structure = jax.tree.flatten(arrays)
     try:
-        leaves = [jnp.asarray(weights[f"{i:04d}"]).reshape(a.shape) for i, a in enumerate(shapes)]
+        leaves = [
+            jnp.asarray(weights[f"{i:04d}"]).reshape(a.shape) if a.size else a
+            for i, a in enumerate(shapes)
+        ]
     except (KeyError, TypeError) as error:
         raise DamagedFile(
             f"Expected the weights of this posterior in {name} of {folder.url}; got others "
