@@ -9,6 +9,7 @@ from toy_study import METHOD, STUDY
 
 import lanternfish as lf
 from lanternfish.cli.console import Mistake
+from lanternfish.cli.demo import demo_study, rounds_of
 from lanternfish.cli.study_file import StudyMistakes, read_study, study_of
 from lanternfish.cli.study_text import EXAMPLE, to_toml
 
@@ -375,3 +376,13 @@ def test_an_array_as_target_stands_in_its_file(desk):
     np.savez(desk / "x.npz", voltage=np.arange(5.0), rate=0.5)
     with pytest.raises(StudyMistakes, match=r"voltage of shape \(6,\); got shape \(5,\)"):
         read_study(desk / "study.toml")
+
+
+@pytest.mark.parametrize(
+    ("simulations", "rounds", "first"),
+    [(15_000, 7, 10_500), (42_000, 7, 29_400), (120_000, 12, 30_000)],
+)
+def test_the_demonstration_spends_its_budget_late(simulations, rounds, first):
+    study = demo_study(simulations, rounds_of(simulations), seed=0)
+    assert len(study.method.budgets(simulations)) == rounds
+    assert study.method.budgets(simulations)[0] == first

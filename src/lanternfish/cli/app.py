@@ -14,7 +14,7 @@ import typer
 from lanternfish import __version__
 from lanternfish.cli import analysis, platform, remote, serving, users
 from lanternfish.cli.console import Mistake, ending, load_science, out, say
-from lanternfish.cli.demo import DEMO, OUT, demo_study
+from lanternfish.cli.demo import DEMO, LARGE, MANY_ROUNDS, OUT, ROUNDS, demo_study, rounds_of
 from lanternfish.cli.run_folder import what_is_kept
 from lanternfish.cli.zoo import complete_model
 
@@ -115,8 +115,14 @@ def demo(
         ),
     ] = DEMO["simulations"],
     rounds: Annotated[
-        int, typer.Option(min=1, metavar="R", help="Rounds that the budget is spent in.")
-    ] = DEMO["rounds"],
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="R",
+            help="Rounds that the budget is spent in.",
+            show_default=f"{ROUNDS}, or {MANY_ROUNDS} from {LARGE:,} simulations",
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Run folder.")] = OUT,
     seed: Annotated[
         int, typer.Option(min=0, metavar="SEED", help="The same seed gives the same run.")
@@ -132,9 +138,10 @@ def demo(
     Examples:
 
       lanternfish demo
-      lanternfish demo --simulations 300000 --out runs/crab-large
+      lanternfish demo --simulations 120000 --out runs/crab-large
       lanternfish demo --simulations 15000 --rounds 4 --out runs/quick
     """
+    rounds = rounds or rounds_of(simulations)
     with ending(debug, kept=partial(what_is_kept, out)):
         say(
             f"The crab's pyloric circuit, {simulations:,} simulations in {rounds} rounds, to {out}."

@@ -9,18 +9,25 @@ if TYPE_CHECKING:
     from lanternfish.cli.study_file import Study
 
 MODEL, TARGET = "stg", "prep_845_082"
-DEMO = {
-    "name": "NLE", "simulations": 42_000, "rounds": 7, "first_round": 0.7, "density": "maf",
-}  # fmt: skip
+DEMO = {"name": "NLE", "simulations": 42_000, "density": "maf"}
+FIRST_ROUND = 0.7, 30_000  # share of the budget, and simulations, at most: 1 % of them are valid
+ROUNDS, MANY_ROUNDS, LARGE = 7, 12, 100_000  # by budget
 OPTIONS = {"statistics": 15}  # without plateaus: the crab shows none, and most circuits neither
 OUT = Path("runs/crab")
+
+
+def rounds_of(simulations: int) -> int:
+    """Rounds that a budget is best spent in."""
+    return ROUNDS if simulations < LARGE else MANY_ROUNDS
 
 
 def demo_study(simulations: int, rounds: int, seed: int) -> Study:
     """The study of the demonstration."""
     from lanternfish.cli.study_file import study_of
 
-    method = {**DEMO, "simulations": simulations, "rounds": rounds}
+    share, most = FIRST_ROUND
+    first = min(share, most / simulations)
+    method = {**DEMO, "simulations": simulations, "rounds": rounds, "first_round": first}
     values = {
         "model": MODEL,
         "model_options": OPTIONS,
