@@ -33,7 +33,6 @@ from lanternfish.inference.epi.objective import (
     Told,
     penalty,
     rewards,
-    shares,
 )
 from lanternfish.inference.epi.problem import Features, Problem, natural_log
 from lanternfish.inference.rounds import Study
@@ -167,7 +166,7 @@ def recalled(
     v = v / jnp.sum(v)
     w = w + (1 - jnp.sum(w)) * v
     log_weight = log_p - log_q
-    share = balance.side * v * shares(log_weight, there & found.valid, balance.cover)
+    share = v * balance.shares(log_weight, there & found.valid)
     change = (
         balance.cover * (w - v) + rewards(found.valid, log_weight, share) - penalty(found.valid, v)
     )

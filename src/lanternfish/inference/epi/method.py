@@ -46,7 +46,7 @@ from lanternfish.inference.epi.judge import Judged, judge, judge_again, over_ran
 from lanternfish.inference.epi.learned import Learned, joined, learn, taught
 from lanternfish.inference.epi.memory import Memory, Recorder
 from lanternfish.inference.epi.pilot import Pilot, fly
-from lanternfish.inference.epi.population import Annealed, anneal, recalled
+from lanternfish.inference.epi.population import SIZE, Annealed, anneal, recalled
 from lanternfish.inference.epi.posterior import EPIPosterior
 from lanternfish.inference.epi.problem import Problem
 from lanternfish.inference.epi.projection import Drawn, Remembered, projected
@@ -63,8 +63,9 @@ _STAGE = Stage("train", 1, 1)
 _LEAST_SAMPLES = 4_000
 _JUDGED, _JUDGED_AGAIN = 2**40, 2**41
 _LONGER = 3  # times the steps for a range of properties
-_SLACK = (0.4, 0.5)  # of the tolerance of means and variances, for what is learned, times
+_SLACK = 0.3  # of the tolerance of means and variances, for what is learned, times
 _SLACKS = (0.05, 1, 3, 10)  # the least first; the second, where statistics hang together
+_LAST_POPULATION = 4  # times as many members for the density as for rounds of simulations
 _ROUNDS_LEARNED = 4
 _FURTHER = 2  # times the steps to the property in many dimensions
 
@@ -290,9 +291,11 @@ class _Search:
             return None if last[-1] is None else jnp.asarray(last[-1].z)
 
         model, self.known = learn(self.problem, simulated, optimum, seed)
-        found = self._loosened(model, seed) or next((f for f in last[::-1] if f), None)
-        held = found is not None
-        self.fixed = replace(self.fixed, problem=model, path=not held, noisy=False, held=held)
+        found = self._loosened(model, seed, last=True) or next((f for f in last[::-1] if f), None)
+        slack = None if found is None else found.slack
+        self.fixed = replace(
+            self.fixed, problem=model, path=found is None, noisy=False, slack=slack
+        )
         return None if found is None else replace(found, simulations=0)
 
     def _taught_again(self, state: State, judged: Judged, number: int) -> State:
@@ -304,10 +307,11 @@ class _Search:
         points = self.recorder.points(density, number * members + judged.member)
         self.known = joined(self.known, points)
         model = taught(self.fixed.problem, self.known, seed)
-        found = self._loosened(model, seed)
+        found = self._loosened(model, seed, last=True)
         self.fixed = replace(self.fixed, problem=model)
         if found is None:
             return state
+        self.fixed = replace(self.fixed, slack=found.slack)
         self.annealed = replace(found, simulations=0)
         states = []
         for i in range(members):
@@ -317,12 +321,13 @@ class _Search:
             states.append(training.begun(mine, near, jnp.asarray(found.eta), found.spread))
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
 
-    def _loosened(self, model: Learned, seed: int) -> Annealed | None:
+    def _loosened(self, model: Learned, seed: int, last: bool = False) -> Annealed | None:
         """A population at the optimum of a network, with as little slack as there is a way with."""
         quiet = replace(self.pilot, noise=0.0, costly=False)
-        tolerance, size = self.method.tolerance, self.method.population
+        tolerance = self.method.tolerance
+        size = (self.method.population or SIZE) * (_LAST_POPULATION if last else 1)
         for times in _SLACKS[1 if self._many_statistics else 0 :]:
-            slack = times * _SLACK[0] * tolerance.mean, times * _SLACK[1] * tolerance.variance
+            slack = times * _SLACK * tolerance.mean, times * _SLACK * tolerance.variance
             found = anneal(model, seed, quiet, self._tell_level, size, slack)
             if found is not None:
                 return found

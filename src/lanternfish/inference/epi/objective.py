@@ -83,12 +83,19 @@ class Draws(NamedTuple):
 class Balance(NamedTuple):
     """Factors of the two divergences: of the one by weights, and of the one from q's side.
 
-    ``centred``: of the mean score, which is taken off the weights.
+    ``centred``: of the mean score, which is taken off the weights. ``shallow``: how much less a
+    sample counts from q's side, the deeper it is; as the cover is where left out.
     """
 
     cover: Array
     side: Array
     centred: float = 1.0
+    shallow: Array | None = None
+
+    def shares(self, log_weight: Array, valid: Array) -> Array:
+        """How much each sample counts in the divergence from q's side, (n,)."""
+        shallow = self.cover if self.shallow is None else self.shallow
+        return self.side * shares(log_weight, valid, shallow)
 
 
 class Told(NamedTuple):
@@ -129,7 +136,7 @@ def objective(
     weights = balance.cover * weights.at[:n].add(-balance.centred / n)
     weights = weights.at[:n].add(-penalty(mine.valid, jnp.full(n, 1 / n)))
     log_weight = log_p[:n] - _fixed(scores[:n])
-    share = balance.side * shares(log_weight, mine.valid, balance.cover) / n
+    share = balance.shares(log_weight, mine.valid) / n
     loss = 0.0
     if pull is not None:
         log_q = standard_normal(draws.noise) - log_det
@@ -253,8 +260,8 @@ def _weights(log_p: Array, log_q: Array, points: Array, valid: Array, n: int):
     return held.at[:n].add((1 - jnp.sum(held)) * mine), effective
 
 
-def shares(log_weight: Array, valid: Array, cover: Array) -> Array:
-    """How much each sample counts in the divergence from q's side, 0 to 1, (n,); all without cover.
+def shares(log_weight: Array, valid: Array, shallow: Array) -> Array:
+    """How much each sample counts in the divergence from q's side, 0 to 1, (n,); all at 0.
 
     Depths of noisy statistics are noise in part, and counting by it would be another bias.
     """
@@ -262,7 +269,7 @@ def shares(log_weight: Array, valid: Array, cover: Array) -> Array:
     middle = jnp.nanmedian(alive)
     scale = _DEPTH + jnp.nanmean(jnp.abs(alive - middle))
     depth = jnp.maximum(middle - alive, 0.0)
-    return _fixed(jnp.where(valid, jnp.exp(-cover * depth / scale), 0.0))
+    return _fixed(jnp.where(valid, jnp.exp(-shallow * depth / scale), 0.0))
 
 
 def penalty(valid: Array, weight: Array) -> Array:

@@ -18,15 +18,8 @@ so that steps have the shape of the ridges that they run along.
 Weights of the levels multiply to Z, by which the entropy of the optimum is known, too:
 H* = log Z(eta) - eta . [0 ; 1]. Islands are resampled by themselves; their spread is its error.
 
-Where statistics hang together, as of five neurons by two parameters, a property may lie in a corner
-of what parameters can reach: eta is huge there, and much entropy is lost for the last percent of
-the residual. With some ``slack`` rho the population ends where
-
-    E T = [0 ; 1] - f(eta),    f(eta) = rho (tanh(eta / s) + eta / 10),    s = 0.3,
-
-the minimum of a convex function, too: rho is what moments may be off by before eta grows. Its steps
-are those of Newton's method. For a positive eta of a square s is 0.02: exp(eta E u^2) with eta > 0
-looks for parameters where a statistic is uncertain.
+With some slack (``slack``) it ends where moments are as near to the property as that asks. Its
+steps are those of Newton's method then, and more levels hold it there and are kept.
 
 A member of a noisy simulator keeps the statistics that it was accepted with. That leaves it where
 E exp(eta . T) is large, not exp(eta . E T); residuals are those of simulations anew, so that the
@@ -52,8 +45,9 @@ from lanternfish.inference import checkpoints
 from lanternfish.inference.epi.dual import MOST, Spread, natural, spread, tilted
 from lanternfish.inference.epi.pilot import Pilot
 from lanternfish.inference.epi.problem import Features, Problem, natural_log
+from lanternfish.inference.epi.slack import Slack, allowance
 
-_SIZES = (4_096, 1_024)  # members: of a cheap simulator, and of a costly one
+SIZE, _SIZE_OF_COSTLY = 4_096, 1_024  # members, and those of a costly simulator
 _ISLANDS = 4
 _WORTH = 0.6  # effective share of the weights that a level leaves
 _NEAR = 0.15  # length of the residual, sqrt(nats), at which Newton steps take over
@@ -64,11 +58,11 @@ _LEVELS = 150  # at most, beside those whose members are kept
 _PATIENCE = 25  # levels after which the residual must be shorter
 _HOLDS = (3, 1)  # levels of Newton steps before members are kept: cheap, costly
 _KEPT = 5  # levels whose members are kept, at least
+_LOOSE = 10  # both, with slack, where moments that hang together are slow to settle
 _KEPT_A_DIMENSION = 2  # of a cheap simulator: fewer points, and a density learns them by heart
 _ACCEPTED = 0.3
 _JUMP = 0.1  # share of moves by a whole difference, from mode to mode
 _JITTER = 1e-4
-_SOFT, _OUTWARDS, _FURTHER = 0.3, 0.02, 0.1  # of slack: s, s of a pull outwards, slope far out
 _VARIED = 0.8  # of the logarithm of a move's scale
 
 
@@ -99,6 +93,7 @@ class Annealed:
         entropy, error: estimate of the largest entropy, in nats, and its standard error.
         levels: what each level found, for the curves.
         simulations: how many it took.
+        slack: that it was given.
     """
 
     z: np.ndarray
@@ -108,6 +103,7 @@ class Annealed:
     error: float
     levels: list[dict] = field(repr=False)
     simulations: int
+    slack: Slack | None = None
 
     def keep(self, folder: Folder) -> None:
         """Leave it in a folder, for a study that is interrupted later."""
@@ -122,7 +118,7 @@ class Annealed:
 
 def anneal(
     problem: Problem, seed: int, pilot: Pilot, tell: Callable[[dict], None],
-    size: int | None = None, slack: tuple[float, float] | None = None,
+    size: int | None = None, slack: Slack | None = None,
 ) -> Annealed | None:  # fmt: skip
     """Take a population to the property; None where it does not get there.
 
@@ -132,14 +128,17 @@ def anneal(
         size: members, a multiple of 8; by the cost of a simulation where left out.
         slack: what means and mean squares may be off by, in the property's spread.
     """
-    walk = _Walk(problem, seed, size or _SIZES[pilot.costly], pilot, slack)
+    walk = _Walk(problem, seed, size or (_SIZE_OF_COSTLY if pilot.costly else SIZE), pilot, slack)
     kept: list[Array] = []
     many = _KEPT if pilot.costly else max(_KEPT, _KEPT_A_DIMENSION * len(problem.prior))
+    holds = _HOLDS[pilot.costly]
+    if slack:
+        many, holds = max(many, _LOOSE), _LOOSE
     while len(kept) < many:
         if len(walk.levels) >= _LEVELS + many or walk.stuck or not walk.level():
             return None
         tell(walk.levels[-1])
-        if walk.held > _HOLDS[pilot.costly] and walk.there:
+        if walk.held > holds and walk.there:
             kept.append(walk.members.z)
     last = walk.levels[-many:]
     entropy = np.array([level["islands"] for level in last]).mean(axis=0)
@@ -147,7 +146,7 @@ def anneal(
     z = np.concatenate([np.asarray(part) for part in kept], axis=1)
     return Annealed(
         z, np.asarray(walk.tilt.eta), walk.found, float(entropy.mean()), error, walk.levels,
-        walk.simulated,
+        walk.simulated, slack,
     )  # fmt: skip
 
 
@@ -221,7 +220,7 @@ class _Walk:
         """The same of Newton's step, which slack keeps short where moments hang together."""
         T = _moments(self._anew())
         away = T - T.mean(axis=0)
-        curvature = away.T @ away / self.size + np.diag(allowance(self.tilt.eta, self.slack)[1])
+        curvature = away.T @ away / self.size + np.diag(self._allowed()[1])
         residual = self._goal() - T.mean(axis=0)
         step = np.linalg.solve(curvature, residual)
         whole = jnp.asarray(step.reshape(2, -1), jnp.float32)
@@ -250,9 +249,7 @@ class _Walk:
         goal = self._goal()
         away = anew - anew.mean(axis=0)  # eta moves what simulations anew give by what is kept
         response = away.T @ (kept - kept.mean(axis=0)) / self.size
-        response += np.diag(
-            1e-3 * anew.var(axis=0) + 1e-9 + allowance(self.tilt.eta, self.slack)[1]
-        )
+        response += np.diag(1e-3 * anew.var(axis=0) + 1e-9 + self._allowed()[1])
         step = np.linalg.solve(response, goal - anew.mean(axis=0)) / self.held
         return further._replace(eta=self.tilt.eta + jnp.asarray(step, jnp.float32).reshape(2, -1))
 
@@ -319,8 +316,11 @@ class _Walk:
 
     def _goal(self) -> np.ndarray:
         """What moments should be, (2 r,): the property's, less what slack allows."""
-        goal = np.repeat([0.0, 1.0], self.problem.constraints)
-        return goal - allowance(self.tilt.eta, self.slack)[0]
+        return np.repeat([0.0, 1.0], self.problem.constraints) - self._allowed()[0]
+
+    def _allowed(self) -> tuple[np.ndarray, np.ndarray]:
+        allowed, slope = allowance(np.asarray(self.tilt.eta, np.float64), self.slack)
+        return np.asarray(allowed), np.asarray(slope)
 
     def _tell(self, length: float, accepted: float) -> None:
         eta = np.asarray(self.tilt.eta, np.float64).ravel()
@@ -331,17 +331,6 @@ class _Walk:
             "variance": np.asarray(self.found.variance).tolist(), "simulated": self.simulated,
             "base": float(self.tilt.base),
         })  # fmt: skip
-
-
-def allowance(eta, slack: tuple[float, float] | None) -> tuple[np.ndarray, np.ndarray]:
-    """What slack lets moments be off by at eta (2, r), and its slope, (2 r,) each."""
-    eta = np.asarray(eta, np.float64)
-    most = np.array(slack or (0.0, 0.0))[:, None]
-    outwards = eta * np.array([[0.0], [1.0]]) > 0
-    soft = np.where(outwards, _OUTWARDS, _SOFT)
-    bent = np.tanh(eta / soft)
-    slope = most * ((1 - bent**2) / soft + _FURTHER)
-    return (most * (bent + _FURTHER * eta)).ravel(), slope.ravel()
 
 
 def _moments(features: Features) -> np.ndarray:

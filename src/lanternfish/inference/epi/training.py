@@ -15,6 +15,12 @@ from its own seed, go through it together. A member that diverges goes back to w
 began, at half its rate.
 
 A range of properties is learned in the same loop, one of them in each step (``span``).
+
+Where p is known, of a network that learned the statistics, eta is that of a population there. A
+density that cannot follow all of p's ripples leaks between them: two samples of a thousand, far
+from the property, are a tenth of its variance. So samples come to count from q's side however deep
+they are, once the density is near; and eta is steered, by a small part of a Newton step in each
+epoch, to where the moments of the density itself are those that slack allows (``slack``).
 """
 
 from __future__ import annotations
@@ -48,6 +54,7 @@ from lanternfish.inference.epi.objective import (
     objective_of_many,
 )
 from lanternfish.inference.epi.problem import Problem
+from lanternfish.inference.epi.slack import Slack, steered
 from lanternfish.inference.epi.span import Span
 
 EPOCH = 100  # steps
@@ -63,6 +70,8 @@ _LEAST = {"batch": 8, "tighten": EPOCH, "polish": EPOCH, "fit": 20, "round": 64}
 MANY = 32  # dimensions beyond which importance weights and populations do not work
 _STRIDE = 256  # dimensions above which a natural step may be longer; from half, so may rest
 _DRAWN_IN = 2_048  # draws that tell how long points are in many dimensions
+_STEERED, _STEERED_BY = (0.2, 0.95), 16_384  # shares of polishing that steer eta; by draws
+_COUNTED = (0.3, 0.8)  # shares of polishing over which deep samples come to count, at a known eta
 _MORE = 4  # times as many samples in each step, where a network takes the simulator's place
 _AVERAGE = 0.01  # weight of the newest weights in their average
 
@@ -122,7 +131,10 @@ class State(NamedTuple):
 
 
 class Fixed(eqx.Module):
-    """What an epoch is given and does not change; ``held``: so is eta, which is known."""
+    """What an epoch is given and does not change.
+
+    ``slack``: that of a known optimum, whose eta is only steered, by the moments of the density.
+    """
 
     problem: Problem
     flow: flows.Pushforward
@@ -130,12 +142,17 @@ class Fixed(eqx.Module):
     loop: Loop = eqx.field(static=True)
     path: bool = eqx.field(static=True)
     noisy: bool = eqx.field(static=True)
-    held: bool = eqx.field(static=True, default=False)
+    slack: Slack | None = eqx.field(static=True, default=None)
 
     def density(self, params: Array) -> flows.Pushforward:
         """The pushforward of a vector of weights."""
         trained, rest = eqx.partition(self.flow, eqx.is_inexact_array)
         return eqx.combine(ravel_pytree(trained)[1](params), rest)
+
+    @property
+    def held(self) -> bool:
+        """Whether eta is known, and no step of the loop moves it."""
+        return self.slack is not None
 
     @property
     def many(self) -> bool:
@@ -244,6 +261,7 @@ def _epoch(fixed: Fixed, states: State, keys: Array, memory: Memory | None) -> S
 def _steps(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> State:
     """One epoch of a member, and what it decides."""
     after = jax.lax.fori_loop(0, EPOCH, lambda i, s: _step(fixed, key, memory, s), state)
+    after = _steered(fixed, key, after)
     finite = jnp.all(jnp.isfinite(after.params)) & jnp.all(jnp.isfinite(after.eta))
     blank = state._replace(
         moments=jax.tree.map(jnp.zeros_like, state.moments),
@@ -259,6 +277,25 @@ def _steps(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Sta
     begin = (after.polish < 0) & (rested | (after.step >= fixed.loop.tighten))
     after = after._replace(polish=jnp.where(begin, after.step, after.polish))
     return _drawn_in(fixed, key, after) if fixed.many and not fixed.span.dim else after
+
+
+def _steered(fixed: Fixed, key: Array, state: State) -> State:
+    """eta nearer to where this density, not only the optimum of eta, has the moments it should."""
+    slack = fixed.slack
+    if slack is None:
+        return state
+    share = (state.step - state.polish) / fixed.loop.polish
+    among = (state.polish >= 0) & (share > _STEERED[0]) & (share < _STEERED[1])
+    one, two = jr.split(jr.fold_in(key, state.step))
+    noise = jr.normal(one, (fixed.flow.dim, _STEERED_BY))
+
+    def steer(eta: Array) -> Array:
+        z = fixed.density(state.params).forward(noise)[0]
+        found = fixed.problem.features(fixed.problem.simulate(fixed.problem.parameters(z)[0], two))
+        moments = jnp.concatenate([found.u, found.square], axis=1)
+        return steered(eta[0], slack, moments, found.valid)[None]
+
+    return state._replace(eta=jax.lax.cond(among, steer, lambda eta: eta, state.eta))
 
 
 def _drawn_in(fixed: Fixed, key: Array, state: State) -> State:
@@ -339,7 +376,8 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
 def _balance(fixed: Fixed, remembered: bool, effective: Array, share: Array) -> Balance:
     """Which divergences a step follows, by the worth of weights and the share of polishing."""
     if fixed.held:
-        return Balance(jnp.ones(()), jnp.ones(()), 0.0)
+        shallow = 1.0 - jnp.clip((share - _COUNTED[0]) / (_COUNTED[1] - _COUNTED[0]), 0, 1)
+        return Balance(jnp.ones(()), jnp.ones(()), 0.0, shallow)
     faded = 1.0 - jnp.clip(share / _FADED, 0, 1)
     if fixed.noisy:
         return Balance(faded, jnp.ones(()))
