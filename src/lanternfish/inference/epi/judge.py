@@ -1,6 +1,7 @@
 """Judging a density that EPI trained, on fresh simulations that it has never seen.
 
-Half of the parameter sets are drawn from q: they say whether q has the property, and its entropy.
+Half of the parameter sets are drawn from q: they say whether q has the property, and its entropy,
+which further draws without simulations make exact.
 Together with as many from the prior's unbounded normal, over the whole support, they give the
 certificate. Where statistics are noisy, each is simulated twice, for what noise does to it.
 """
@@ -20,11 +21,14 @@ from lanternfish.core.seeds import stream
 from lanternfish.inference.epi.certificate import Certificate, Weighted, certify
 from lanternfish.inference.epi.convergence import MOST_DEAD, Tolerance, converged
 from lanternfish.inference.epi.problem import Features, Problem
+from lanternfish.inference.epi.training import MANY
 from lanternfish.inference.rounds import Study
 from lanternfish.simulation import simulate
 
 _BLOCK = 4_000
 _FAR = 1.0
+_UNSIMULATED = 2**20
+_FURTHER_DRAWS = 15  # times as many, for the entropy, which needs no simulations
 _MORE = 4  # times as many samples, where the first ones do not decide
 
 
@@ -102,11 +106,13 @@ def judge(
         u = square = np.full((1, problem.constraints), np.nan)
     convergence = converged(study.target, u, square, method.tolerance, dead)
     entropy = points["log_b"][:n] - points["log_q"][:n]
+    if flow.dim <= MANY:
+        entropy = np.r_[entropy, _surprises(flow, problem, jr.fold_in(key, _UNSIMULATED), n)]
     certificate = certify(
         _weighted(points, found, each[0] if noisy else None, np.random.default_rng(first)),
         eta,
         float(entropy.mean()),
-        float(entropy.std() / np.sqrt(n)),
+        float(entropy.std() / np.sqrt(len(entropy))),
         np.concatenate([u.mean(0), square.mean(0)]),
     )
     return Judged(member, convergence, certificate, sims)
@@ -230,6 +236,22 @@ def _points(
             for name, part in _block(flow, problem, inner, block, mine).items():
                 parts.setdefault(name, []).append(np.asarray(part, np.float64))
     return {name: np.concatenate(found) for name, found in parts.items()}
+
+
+def _surprises(
+    flow: flows.Pushforward | flows.Steered, problem: Problem, key, n: int
+) -> np.ndarray:
+    """log b - log q of further draws from q."""
+    blocks = range(0, _FURTHER_DRAWS * n, _BLOCK)
+    each = [_surprise(flow, problem, jr.fold_in(key, start), _BLOCK) for start in blocks]
+    return np.concatenate([np.asarray(part, np.float64) for part in each])
+
+
+@eqx.filter_jit
+def _surprise(flow: flows.Pushforward | flows.Steered, problem: Problem, key, n: int):
+    noise = jr.normal(key, (len(problem.prior), n))
+    z, log_det = flow.forward(noise)
+    return problem.parameters(z)[1] + log_det - flows.standard_normal(noise)
 
 
 @eqx.filter_jit

@@ -33,6 +33,7 @@ from lanternfish.inference.epi.objective import (
     Told,
     penalty,
     rewards,
+    shares,
 )
 from lanternfish.inference.epi.problem import Features, Problem, natural_log
 from lanternfish.inference.rounds import Study
@@ -166,7 +167,7 @@ def recalled(
     v = v / jnp.sum(v)
     w = w + (1 - jnp.sum(w)) * v
     log_weight = log_p - log_q
-    share = v * balance.shares(log_weight, there & found.valid)
+    share = balance.side * v * shares(log_weight, there & found.valid, balance.cover)
     change = (
         balance.cover * (w - v) + rewards(found.valid, log_weight, share) - penalty(found.valid, v)
     )

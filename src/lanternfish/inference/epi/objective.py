@@ -20,6 +20,13 @@ gradients are written so that their noise vanishes there, too: weights enter as 
 score has mean zero (Roeder, Wu & Duvenaud 2017). Weights are truncated, so that where they say
 nothing - in many dimensions - low-noise variational inference remains.
 
+What deep samples do not count there is left to the first, which gives each of them 1/n of a score
+and no more. So q leaks: one sample of a thousand lies between the modes, or far from the property,
+and costs tens of nats. When q has settled, as many nats, ten at most, are the cost of such a sample
+(``leaks``): by its score, which moves density away from it, not by its gradient, which would move
+it to one of the modes. Where p is known, of a network, no gradients are followed, and deep samples
+come to count as all others do.
+
 Without gradients of the statistics, the second uses the score function with the log weight as
 reward, whose variance vanishes at the optimum as well (Richter et al. 2020).
 
@@ -83,19 +90,16 @@ class Draws(NamedTuple):
 class Balance(NamedTuple):
     """Factors of the two divergences: of the one by weights, and of the one from q's side.
 
-    ``centred``: of the mean score, which is taken off the weights. ``shallow``: how much less a
-    sample counts from q's side, the deeper it is; as the cover is where left out.
+    ``centred``: of the mean score, which is taken off the weights. ``leaks``: of what deep samples
+    cost, which hardly count from q's side otherwise. ``shallow``: how much less a sample counts
+    there, the deeper it is; as the cover is where left out.
     """
 
     cover: Array
     side: Array
     centred: float = 1.0
+    leaks: Array | float = 0.0
     shallow: Array | None = None
-
-    def shares(self, log_weight: Array, valid: Array) -> Array:
-        """How much each sample counts in the divergence from q's side, (n,)."""
-        shallow = self.cover if self.shallow is None else self.shallow
-        return self.side * shares(log_weight, valid, shallow)
 
 
 class Told(NamedTuple):
@@ -136,7 +140,10 @@ def objective(
     weights = balance.cover * weights.at[:n].add(-balance.centred / n)
     weights = weights.at[:n].add(-penalty(mine.valid, jnp.full(n, 1 / n)))
     log_weight = log_p[:n] - _fixed(scores[:n])
-    share = balance.shares(log_weight, mine.valid) / n
+    shallow = balance.cover if balance.shallow is None else balance.shallow
+    counted = shares(log_weight, mine.valid, shallow)
+    share = balance.side * counted / n
+    weights = weights.at[:n].add(balance.leaks * leaks(log_weight, mine.valid, counted))
     loss = 0.0
     if pull is not None:
         log_q = standard_normal(draws.noise) - log_det
@@ -270,6 +277,14 @@ def shares(log_weight: Array, valid: Array, shallow: Array) -> Array:
     scale = _DEPTH + jnp.nanmean(jnp.abs(alive - middle))
     depth = jnp.maximum(middle - alive, 0.0)
     return _fixed(jnp.where(valid, jnp.exp(-shallow * depth / scale), 0.0))
+
+
+def leaks(log_weight: Array, valid: Array, counted: Array) -> Array:
+    """Coefficients of the scores by which deep samples, as between two modes, become fewer."""
+    middle = jnp.nanmedian(jnp.where(valid, log_weight, jnp.nan))
+    cost = (1 - counted) * jnp.clip(log_weight - middle, -_ADVANTAGE, 0.0)
+    cost = jnp.where(valid, cost, 0.0)
+    return _fixed(cost - jnp.mean(cost)) / len(cost)
 
 
 def penalty(valid: Array, weight: Array) -> Array:

@@ -8,19 +8,18 @@ say that q is behind. So every mode is there before the first constraint is.
 Two phases; a density that was fitted to a population at the property (``population``, ``start``)
 begins in the second. *Tighten*, at a constant rate, until the moments are those of the property;
 *polish*, while the rates of q and eta decay together to zero and q becomes the average of its last
-steps; in the last quarter, weights alone decide - unless statistics are noisy, or weights are worth
-too little: then they fade instead. Both ends are decided by what is measured, none by a count that
+steps; what it leaks between modes and ripples comes to count (``objective``), and in the last
+quarter weights alone decide - unless statistics are noisy, or weights are worth too little: then
+they fade instead. Both ends are decided by what is measured, none by a count that
 has to be guessed. An epoch of steps is one compiled program, state in and state out; members, each
 from its own seed, go through it together. A member that diverges goes back to where the epoch
 began, at half its rate.
 
 A range of properties is learned in the same loop, one of them in each step (``span``).
 
-Where p is known, of a network that learned the statistics, eta is that of a population there. A
-density that cannot follow all of p's ripples leaks between them: two samples of a thousand, far
-from the property, are a tenth of its variance. So samples come to count from q's side however deep
-they are, once the density is near; and eta is steered, by a small part of a Newton step in each
-epoch, to where the moments of the density itself are those that slack allows (``slack``).
+Where p is known, of a network that learned the statistics, eta is that of a population there. It is
+steered, by a small part of a Newton step in each epoch, to where the moments of the density itself
+are those that slack allows (``slack``).
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ MANY = 32  # dimensions beyond which importance weights and populations do not w
 _STRIDE = 256  # dimensions above which a natural step may be longer; from half, so may rest
 _DRAWN_IN = 2_048  # draws that tell how long points are in many dimensions
 _STEERED, _STEERED_BY = (0.2, 0.95), 16_384  # shares of polishing that steer eta; by draws
-_COUNTED = (0.3, 0.8)  # shares of polishing over which deep samples come to count, at a known eta
+_COUNTED = (0.3, 0.8)  # shares of polishing over which leaks come to count
 _MORE = 4  # times as many samples in each step, where a network takes the simulator's place
 _AVERAGE = 0.01  # weight of the newest weights in their average
 
@@ -375,16 +374,16 @@ def _step(fixed: Fixed, key: Array, memory: Memory | None, state: State) -> Stat
 
 def _balance(fixed: Fixed, remembered: bool, effective: Array, share: Array) -> Balance:
     """Which divergences a step follows, by the worth of weights and the share of polishing."""
+    leaks = jnp.clip((share - _COUNTED[0]) / (_COUNTED[1] - _COUNTED[0]), 0, 1)
     if fixed.held:
-        shallow = 1.0 - jnp.clip((share - _COUNTED[0]) / (_COUNTED[1] - _COUNTED[0]), 0, 1)
-        return Balance(jnp.ones(()), jnp.ones(()), 0.0, shallow)
+        return Balance(jnp.ones(()), jnp.ones(()), 0.0, shallow=1.0 - leaks)
     faded = 1.0 - jnp.clip(share / _FADED, 0, 1)
     if fixed.noisy:
         return Balance(faded, jnp.ones(()))
     alone = (share > _LAST) & (effective > _PACE[0])
     trusted = jnp.clip(2 * effective / _PACE[0] - 1, 0, 1)
     cover = jnp.ones(()) if remembered else jnp.maximum(faded, trusted)
-    return Balance(cover, 1.0 - alone)
+    return Balance(cover, 1.0 - alone, leaks=leaks)
 
 
 class _Knots(NamedTuple):
