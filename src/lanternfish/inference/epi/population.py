@@ -58,6 +58,7 @@ _LEVELS = 150  # at most, beside those whose members are kept
 _PATIENCE = 25  # levels after which the residual must be shorter
 _HOLDS = (3, 1)  # levels of Newton steps before members are kept: cheap, costly
 _KEPT = 5  # levels whose members are kept, at least
+_LOST = 1.0  # of a moment that is held, from which members went elsewhere: Newton's step may jump
 _LOOSE = 10  # both, with slack, where moments that hang together are slow to settle
 _KEPT_A_DIMENSION = 2  # of a cheap simulator: fewer points, and a density learns them by heart
 _ACCEPTED = 0.3
@@ -139,6 +140,8 @@ def anneal(
             return None
         tell(walk.levels[-1])
         if walk.held > holds and walk.there:
+            if slack and walk.off > _LOST:
+                return None
             kept.append(walk.members.z)
     last = walk.levels[-many:]
     entropy = np.array([level["islands"] for level in last]).mean(axis=0)
@@ -188,6 +191,12 @@ class _Walk:
         lengths = [level["length"] for level in self.levels]
         far = self.held == 0 and len(lengths) > _PATIENCE
         return far and lengths[-1] > 0.9 * lengths[-1 - _PATIENCE]
+
+    @property
+    def off(self) -> float:
+        """How far the mean or the mean square that is farthest is from where it should be."""
+        mean, square = self.found.mean, self.found.variance + self.found.mean**2
+        return float(np.abs(np.r_[mean, square] - self._goal()).max())
 
     def level(self) -> bool:
         """One level: a step, resampling, and moves; False where it cannot go on."""
