@@ -383,7 +383,7 @@ def _balance(fixed: Fixed, remembered: bool, effective: Array, share: Array) -> 
     alone = (share > _LAST) & (effective > _PACE[0])
     trusted = jnp.clip(2 * effective / _PACE[0] - 1, 0, 1)
     cover = jnp.ones(()) if remembered else jnp.maximum(faded, trusted)
-    return Balance(cover, 1.0 - alone, leaks=leaks)
+    return Balance(cover, 1.0 - alone, leaks=leaks * trusted)  # deep samples of a poor fit are none
 
 
 class _Knots(NamedTuple):
