@@ -4,8 +4,8 @@
     python benchmarks/epi/baselines.py --results FOLDER --sizes 50 --only EPI SNPE
 
 All draw from the same prior, [-1, 1] in each parameter, and are asked for the same property, growth
-rate .5 +- .25 and amplification 1.5 +- .25: EPI as it is, SNPE as an observation with the standard
-deviation as error, SMC as a distance in standard deviations. SNPE and SMC get 10,000 simulations,
+rate .5 +- .25 and amplification 1.5 +- .25: EPI as it is, SNPE as an observation of both means, as
+published, SMC as a distance in standard deviations. SNPE and SMC get 10,000 simulations,
 then 30,000, then 100,000, until the criterion is met, and all of these count. The criterion is
 the published one for all: the mean of both statistics over fresh simulations of what was found
 lies within .5 of the property's, in Euclidean distance. "Off" is the stricter one, EPI's own: the
@@ -44,11 +44,11 @@ def answers(name: str, n: int, seed: int):
         yield run.posterior, run.history["simulated"], seconds()
         return
     total = 0
-    noisy, measured = lf.inference.tolerant(model, target)
+    measured = lf.Observation(**{name: wanted.mean for name, wanted in target.items()})
     for budget in BUDGETS:
         if name == "SNPE":
             method = lf.NPE(simulations=budget, rounds=ROUNDS)
-            run = lf.infer(noisy, measured, method, seed=seed, progress=False)
+            run = lf.infer(model, measured, method, seed=seed, progress=False)
         else:
             run = lf.infer(model, target, lf.SMC(simulations=budget), seed=seed, progress=False)
         total += len(run.simulations)

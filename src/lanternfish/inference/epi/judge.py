@@ -242,16 +242,10 @@ def _surprises(
     flow: flows.Pushforward | flows.Steered, problem: Problem, key, n: int
 ) -> np.ndarray:
     """log b - log q of further draws from q."""
-    blocks = range(0, _FURTHER_DRAWS * n, _BLOCK)
-    each = [_surprise(flow, problem, jr.fold_in(key, start), _BLOCK) for start in blocks]
-    return np.concatenate([np.asarray(part, np.float64) for part in each])
-
-
-@eqx.filter_jit
-def _surprise(flow: flows.Pushforward | flows.Steered, problem: Problem, key, n: int):
-    noise = jr.normal(key, (len(problem.prior), n))
-    z, log_det = flow.forward(noise)
-    return problem.parameters(z)[1] + log_det - flows.standard_normal(noise)
+    block = min(_BLOCK, n)  # as in ``_points``, so that nothing else is compiled
+    blocks = range(0, _FURTHER_DRAWS * n, block)
+    each = [_block(flow, problem, jr.fold_in(key, start), block, True) for start in blocks]
+    return np.concatenate([np.asarray(part["log_b"] - part["log_q"], np.float64) for part in each])
 
 
 @eqx.filter_jit
