@@ -19,10 +19,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from alone import ONE_THREAD
 from cells import EXACT, MOMENTS
 
 _HERE = Path(__file__).parent
-_ALONE = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 
 def options() -> argparse.Namespace:
@@ -46,7 +46,10 @@ def run(sd: float, seed: int, given: argparse.Namespace) -> dict:
     if not kept.exists():
         with tempfile.TemporaryDirectory() as cold:
             cache = given.results / "compiled" if given.warm else Path(cold)
-            environment = os.environ | {"XLA_FLAGS": _ALONE, "XDG_CACHE_HOME": str(cache.resolve())}
+            environment = os.environ | {
+                "XLA_FLAGS": ONE_THREAD,
+                "XDG_CACHE_HOME": str(cache.resolve()),
+            }
             words = ["--sd", str(sd), "--seed", str(seed), "--method", given.method]
             pinned = ["taskset", "-c", str(given.core), sys.executable, str(_HERE / "cells.py")]
             out = subprocess.run(

@@ -18,13 +18,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
-import subprocess
-import sys
 from pathlib import Path
 
-_ALONE = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+from alone import kept
+
 BUDGETS = (10_000, 30_000, 100_000)
 METHODS = ("EPI", "SNPE", "SMC")
 SIZES = (2, 5, 10, 25)
@@ -96,18 +94,6 @@ def row(name: str, n: int, seed: int, cell: dict) -> str:
     )
 
 
-def kept(name: str, n: int, seed: int, folder: Path) -> dict:
-    """The cell of a process of its own, or what is kept of it."""
-    place = folder / f"{name}-{n}-{seed}.json"
-    if not place.exists():
-        words = [sys.executable, __file__, "--results", str(folder)]
-        words += ["--cell", name, str(n), str(seed)]
-        environment = os.environ | {"XLA_FLAGS": _ALONE}
-        out = subprocess.run(words, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-        place.write_text(out.stdout.splitlines()[-1])
-    return json.loads(place.read_text())
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -127,7 +113,9 @@ def main() -> None:
     for n in given.sizes:
         for name in given.only:
             for seed in given.seeds:
-                print(row(name, n, seed, kept(name, n, seed, given.results)), flush=True)
+                place = given.results / f"{name}-{n}-{seed}.json"
+                cell = kept(place, __file__, [name, str(n), str(seed)])
+                print(row(name, n, seed, cell), flush=True)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
-import subprocess
-import sys
 from pathlib import Path
 
-_ALONE = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+from alone import kept
+
 _ON_THE_RIDGE = (6.4, 1.6)  # nS; smoothed over .16 nS, the optimum of the published map peaks there
 _SMOOTHED = 0.2  # nS
 PROBLEMS = {
@@ -45,6 +43,15 @@ PROBLEMS = {
         "syncing",
     ),
 }
+
+
+def question(name: str):
+    """The model of a problem, and its property."""
+    import lanternfish as lf
+
+    model_name, options, wanted = PROBLEMS[name]
+    model = getattr(lf.models, model_name)(**options)
+    return model, next(iter(model.targets.values())) if wanted is None else model.targets[wanted]
 
 
 def facts(name: str, posterior) -> dict[str, float]:
@@ -76,15 +83,14 @@ def perturbed(name: str, posterior, theta) -> dict[str, float]:
 
     import lanternfish as lf
 
-    model_name, options, wanted = PROBLEMS[name]
-    model = getattr(lf.models, model_name)(**options)
+    model, asked = question(name)
     points = theta.array[:4_000]
     smooth = gaussian_kde(points.T)
     smooth.set_bandwidth(_SMOOTHED / np.sqrt(np.trace(np.cov(points.T)) / 2))
     mode = points[smooth(points.T).argmax()]
     found = lf.landscape.sensitivity(posterior, tuple(mode), scale="units", reach=0.5)
     told = {f"eigenvalue {i + 1}": float(e) for i, e in enumerate(found.eigenvalues)}
-    target = {key: (value.mean, value.sd) for key, value in model.targets[wanted].items()}
+    target = {key: (value.mean, value.sd) for key, value in asked.items()}
     for i in (0, 1):
         walk = lf.landscape.perturb(
             model, mode, found.directions[i], np.linspace(-0.5, 0.5, 21), target=target
@@ -98,9 +104,7 @@ def measure(name: str, seed: int) -> dict:
     """Run one problem with one seed."""
     import lanternfish as lf
 
-    model_name, options, wanted = PROBLEMS[name]
-    model = getattr(lf.models, model_name)(**options)
-    target = next(iter(model.targets.values())) if wanted is None else model.targets[wanted]
+    model, target = question(name)
     run = lf.infer(model, target, lf.EPI(), seed=seed, progress=False)
     cpu = resource.getrusage(resource.RUSAGE_SELF)
     each = run.checks["convergence"]["statistics"].values()
@@ -129,17 +133,6 @@ def row(name: str, seed: int, cell: dict) -> str:
     )
 
 
-def kept(name: str, seed: int, folder: Path) -> dict:
-    """The cell of a process of its own, or what is kept of it."""
-    place = folder / f"{name}-{seed}.json"
-    if not place.exists():
-        words = [sys.executable, __file__, "--results", str(folder), "--cell", name, str(seed)]
-        environment = os.environ | {"XLA_FLAGS": _ALONE}
-        out = subprocess.run(words, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-        place.write_text(out.stdout.splitlines()[-1])
-    return json.loads(place.read_text())
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -156,7 +149,8 @@ def main() -> None:
     print("problem        seed   ok   worst         H          certificate  steps  CPU s  facts")
     for name in given.only:
         for seed in given.seeds:
-            print(row(name, seed, kept(name, seed, given.results)), flush=True)
+            cell = kept(given.results / f"{name}-{seed}.json", __file__, [name, str(seed)])
+            print(row(name, seed, cell), flush=True)
 
 
 if __name__ == "__main__":

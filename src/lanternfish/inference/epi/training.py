@@ -150,7 +150,7 @@ class Fixed(eqx.Module):
 
     @property
     def held(self) -> bool:
-        """Whether eta is known, and no step of the loop moves it."""
+        """Whether eta is known: no step of the loop moves it, but for steering between epochs."""
         return self.slack is not None
 
     @property
