@@ -270,6 +270,8 @@ class Pushforward(eqx.Module):
             x, log_det = step(eqx.combine(layer, structure), x, given)
             return (x, total + log_det), None
 
+        if self.dim <= _MANY:  # a layer is faster run again than remembered, and sooner compiled
+            body = jax.checkpoint(body, prevent_cse=False)
         start = x, jnp.zeros(x.shape[1], x.dtype)
         return jax.lax.scan(body, start, arrays, reverse=reverse)[0]
 

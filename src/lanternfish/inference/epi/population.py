@@ -174,7 +174,7 @@ class _Walk:
         self.rng, self.key = np.random.default_rng(seed), jr.key(seed % 2**32)
         self.members = _first(problem, self._next(), size)
         self.tilt = Tilt(jnp.zeros((2, problem.constraints)), jnp.zeros(()))
-        self.scale = jnp.asarray(0.5)
+        self.scale = jnp.asarray(0.5, jnp.float32)
         self.log_z = np.zeros(_ISLANDS)
         self.alive = np.asarray(self.members.features.valid)
         self.held, self.simulated, self.levels = 0, size, []
@@ -392,17 +392,15 @@ def _moved(problem: Problem, members: Members, tilt: Tilt, key: Array, scale: Ar
     halves = [_turned(jax.tree.map(lambda part, s=s: part[..., s], turned))
               for s in (slice(half), slice(half, None))]  # fmt: skip
 
-    def sweep(carry, key):
-        (first, second), scale = carry
-        one, two = jr.split(key)
-        first, scale, _ = _evolved(problem, first, second, tilt, one, scale)
-        second, scale, accepted = _evolved(problem, second, first, tilt, two, scale)
-        return ((first, second), scale), accepted
+    def move(carry, key):
+        (mine, other), scale = carry
+        mine, scale, accepted = _evolved(problem, mine, other, tilt, key, scale)
+        return ((other, mine), scale), accepted
 
-    keys = jr.split(key, _SWEEPS)
-    (halves, scale), accepted = jax.lax.scan(sweep, (tuple(halves), scale), keys)
+    keys = jax.vmap(jr.split)(jr.split(key, _SWEEPS)).ravel()
+    (halves, scale), accepted = jax.lax.scan(move, (tuple(halves), scale), keys)
     both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], -1), *map(_turned, halves))
-    return _turned(both), scale, jnp.mean(accepted)
+    return _turned(both), scale, jnp.mean(accepted[1::2])
 
 
 def _evolved(
