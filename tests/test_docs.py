@@ -170,6 +170,15 @@ def test_importing_the_package_is_instant():
     assert out.stdout.strip() == "False"
 
 
+def test_what_is_slow_to_import_waits_until_it_is_needed():
+    code = (
+        "import sys, lanternfish; lanternfish.infer;"
+        "print([m for m in ('scipy.stats', 'scipy.optimize', 'matplotlib') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
 def test_every_public_name_loads():
     for name in lanternfish.__all__:
         assert getattr(lanternfish, name) is not None

@@ -29,7 +29,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
-from scipy.optimize import minimize
 
 from lanternfish import flows
 
@@ -134,6 +133,8 @@ def exponential(
 
 
 def _fitted(start: _Free, u: np.ndarray, y: np.ndarray, width: float, steps: int) -> _Free:
+    from scipy.optimize import minimize  # slow to import
+
     size = -(-len(u) // _BLOCK) * _BLOCK
     fill = lambda a: jnp.asarray(np.resize(a, (size, a.shape[1])), jnp.float32)  # noqa: E731
     real = jnp.arange(size) < len(u)

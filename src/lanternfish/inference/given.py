@@ -15,7 +15,7 @@ import hashlib
 import warnings
 
 import numpy as np
-from scipy.stats import kstwobign
+from scipy.special import kolmogorov
 
 from lanternfish.core import Model, Simulations
 
@@ -68,7 +68,7 @@ def not_from_prior(model: Model, simulations: Simulations) -> list[str]:
     return [
         name
         for name in model.prior.names
-        if kstwobign.sf(size * _distance(simulations.theta[name], w, prior[name])) < level
+        if kolmogorov(size * _distance(simulations.theta[name], w, prior[name])) < level
     ]
 
 

@@ -24,7 +24,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import qmc
 
 from lanternfish import flows
 
@@ -47,6 +46,8 @@ def as_scores(x: np.ndarray, observed: np.ndarray, seed: int) -> Scores:
         observed: measured ones, (k,).
         seed: of the randomised scores.
     """
+    from scipy.stats import qmc  # slow to import
+
     squash = jax.vmap(flows.robust_scaling(x))
     both = np.concatenate([x, observed[None]])
     scaled = np.array(squash(jnp.asarray(both, jnp.float32)), np.float64)

@@ -19,11 +19,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import qmc
 
 from lanternfish.core import Prior, Table
+
+if TYPE_CHECKING:
+    from scipy.stats import qmc
 
 Levels = int | Sequence[float]
 _BITS = 30  # of a Sobol coordinate: no more than 2^30 points
@@ -179,6 +182,8 @@ class Sobol:
 
     def places(self, start: int, stop: int) -> np.ndarray:
         """Points of the unit cube, (m, d), strictly inside."""
+        from scipy.stats import qmc  # slow to import
+
         rng = np.random.default_rng(self.seed)
         engine = qmc.Sobol(len(self.prior), scramble=True, bits=_BITS, rng=rng)
         if start:

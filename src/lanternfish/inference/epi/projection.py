@@ -33,7 +33,6 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 from scipy.special import ndtri
-from scipy.stats import qmc
 
 from lanternfish.flows import Pushforward
 from lanternfish.inference.epi.memory import Memory
@@ -111,6 +110,8 @@ class Drawn:
     """
 
     def __init__(self, problem: Problem, dim: int, seed: int, path: bool = False) -> None:
+        from scipy.stats import qmc  # slow to import
+
         draws = _DRAWS_OF_MANY if dim > MANY else _DRAWS
         points = qmc.Sobol(dim, rng=np.random.default_rng(seed)).random(draws)
         points = ndtri(np.clip(points, 1e-7, 1 - 1e-7)).reshape(_PARTS, -1, _CHUNK, dim)
