@@ -114,7 +114,8 @@ def fly(study: Study, problem: Problem, gradient: str) -> Pilot:
 
 def _noise(study: Study, problem: Problem) -> float:
     """The largest noise of a statistic, root mean square in units of the property's spread."""
-    theta = study.model.prior.sample(_POINTS, seed=stream(study.seed, "noise")).array
+    drawn = study.model.prior.sample(SIZE, seed=stream(study.seed, "noise"))  # compiled already
+    theta = drawn.array[:_POINTS]
     sims = simulate(
         study.model, theta=np.repeat(theta, 2, axis=0), seed=study.seed, first=_APART,
         executor=study.executor, progress=False,
