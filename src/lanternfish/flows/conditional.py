@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from flowjax.bijections import Chain, Invert, Scan
+from flowjax.bijections import Chain, Invert
 from flowjax.distributions import StandardNormal, Transformed
 from jaxtyping import Array
 
@@ -34,6 +34,7 @@ from lanternfish.flows.condition import (
 from lanternfish.flows.embedding import check_choice
 from lanternfish.flows.layers import (
     AffineAutoregressive,
+    Layers,
     LinearGaussian,
     Shuffle,
     SplineAutoregressive,
@@ -158,8 +159,8 @@ def _assemble(rng, architecture: Architecture, condition, start) -> ConditionalF
         density = Mixture(rng, first, parts=architecture.parts, **size)
         return ConditionalFlow(condition, _on_device(density))
     layers = [_layer(rng, architecture, dim, cond_dim) for _ in range(architecture.layers)]
-    scan = Scan(_on_device(*layers, stack=True))
-    chain = Chain([_on_device(first), scan])
+    stacked = Layers(_on_device(*layers, stack=True))
+    chain = Chain([_on_device(first), stacked])
     return ConditionalFlow(condition, Transformed(StandardNormal((dim,)), Invert(chain)))
 
 

@@ -8,6 +8,7 @@
   its inverse takes d passes.
 * ``AffineAutoregressive``: coordinate i is shifted and scaled, given those before it and the
   condition (Papamakarios, Pavlakou & Murray 2017).
+* ``Layers``: any of these, one after the other.
 * ``LinearGaussian``: z -> W (z - A c - b). Fitted by ridge regression before training, it
   makes the exact answer of a linear Gaussian problem the starting point of every other.
 """
@@ -17,9 +18,10 @@ from __future__ import annotations
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
-from flowjax.bijections import AbstractBijection
+from flowjax.bijections import AbstractBijection, Scan
 from jax import lax
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array
@@ -133,6 +135,34 @@ class AffineAutoregressive(AbstractBijection):
 def _one_by_one(inverse, y: Array) -> Array:
     """x from y (d,): each pass sets one more coordinate right, whatever those after it are."""
     return lax.scan(lambda x, _: (inverse(x), None), y, length=len(y))[0]
+
+
+class Layers(Scan):
+    """Layers of one structure, one after the other; their arrays have a leading axis over layers.
+
+    For a gradient each is run again: that compiles sooner than what would remember its inside, and
+    is no slower.
+    """
+
+    def __init__(self, layers: AbstractBijection) -> None:
+        super().__init__(layers)
+
+    def transform_and_log_det(self, x: Array, condition: Array = NO_CONDITION):
+        return self._one_after_the_other("transform_and_log_det", x, condition)
+
+    def inverse_and_log_det(self, y: Array, condition: Array = NO_CONDITION):
+        return self._one_after_the_other("inverse_and_log_det", y, condition, reverse=True)
+
+    def _one_after_the_other(self, name: str, x: Array, condition: Array, reverse: bool = False):
+        arrays, structure = eqx.partition(self.bijection, eqx.is_array)
+
+        def body(carry, layer):
+            x, total = carry
+            x, log_det = getattr(eqx.combine(layer, structure), name)(x, condition)
+            return (x, total + log_det), None
+
+        again = jax.checkpoint(body, prevent_cse=False)
+        return lax.scan(again, (x, jnp.zeros((), x.dtype)), arrays, reverse=reverse)[0]
 
 
 class Shuffle(AbstractBijection):
