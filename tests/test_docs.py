@@ -117,11 +117,15 @@ def test_the_landscape_program_runs(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_emergent_property_program_runs():
+def test_the_emergent_property_program_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     page = (ROOT / "docs" / "epi.md").read_text()
-    program, *_ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    program, film, *_ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     names = {}
     exec(program, names)
+    exec(film, names)
+    assert len(names["frames"]) > 60
+    assert (tmp_path / "optimisation.gif").stat().st_size > 10_000
     assert names["run"].posterior.converged
     assert 0.4 < (names["samples"]["a12"] > 0).mean() < 0.6
 
