@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ from lanternfish.service.analyses import (
     check_settings,
     load,
     names,
+    registry,
 )
 from lanternfish.service.analyses.conformance import conform
 from lanternfish.service.analyses.headers import contradiction
@@ -48,6 +51,13 @@ def test_analyses_are_found_by_their_entry_points():
     assert {"count", "misbehave", "broken", *OURS} <= set(names())
     with pytest.raises(UnknownAnalysisError, match='do you mean "count"'):
         load("cuont")
+
+
+def test_a_checkout_has_the_analyses_that_an_installation_has(monkeypatch):
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [])
+    found = {name: entry.value for name, entry in registry.entries().items()}
+    assert found == project["entry-points"]["lanternfish.analyses"]
 
 
 def test_a_manifest_is_what_a_form_needs_and_a_broken_analysis_hides_no_other():

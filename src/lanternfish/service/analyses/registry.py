@@ -35,6 +35,7 @@ _OURS = {
     "calcium": "lanternfish.analyses.calcium:analysis",
     "calcium_import": "lanternfish.analyses.calcium.imported:analysis",
     "epi": "lanternfish.analyses.epi:analysis",
+    "explore": "lanternfish.analyses.explore:analysis",
     "sweep": "lanternfish.analyses.sweep:analysis",
     "identities": "lanternfish.analyses.identities:analysis",
     "pose": "lanternfish.analyses.pose.training:analysis",
