@@ -8,16 +8,17 @@ import lanternfish as lf
 from lanternfish.inference.epi.objective import leaks, shares
 
 
-def test_a_sample_costs_what_does_not_count_by_its_gradient():
+@pytest.mark.parametrize("weight", [np.full(6, 1 / 6), np.array([0.3, 0.1, 0.2, 0.1, 0.2, 0.1])])
+def test_a_sample_costs_what_does_not_count_by_its_gradient(weight):
     """Of five depths: none of the middle, and all of ten nats, at most, far below it."""
     log_weight = jnp.array([0.5, 0.0, -0.1, -6.0, -50.0, 0.0])
     valid = jnp.array([True, True, True, True, True, False])
     counted = shares(log_weight, valid, jnp.ones(()))
-    found = np.asarray(leaks(log_weight, valid, counted))
+    found = np.asarray(leaks(log_weight, valid, counted, jnp.asarray(weight)))
     middle = -0.1  # median of the valid ones
     depth = np.array([0.0, 0.0, 0.0, middle + 6.0, 10.0, 0.0])
     cost = -(1 - np.asarray(counted)) * depth
-    np.testing.assert_allclose(found, (cost - cost.mean()) / 6, atol=1e-5)
+    np.testing.assert_allclose(found, weight * (cost - weight @ cost), atol=1e-5)
     assert counted[4] < 0.05
     assert found.sum() == pytest.approx(0.0, abs=1e-6)
 

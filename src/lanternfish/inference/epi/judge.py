@@ -26,7 +26,7 @@ from lanternfish.inference.rounds import Study
 from lanternfish.simulation import simulate
 
 _BLOCK = 4_000
-_FAR = 1.0
+_FAR, _FAR_VARIANCE = 1.0, 10.0  # a few samples far out make a variance large, and can be mended
 _UNSIMULATED = 2**20
 _FURTHER_DRAWS = 15  # times as many, for the entropy, which needs no simulations
 _MORE = 4  # times as many samples, where the first ones do not decide
@@ -73,7 +73,9 @@ class Judged:
     @property
     def hopeless(self) -> bool:
         """Whether so much is missing that more of the same training would not help."""
-        return not (self._worst < _FAR and self.convergence["dead"] < 0.5)
+        found = self.convergence["statistics"].values()
+        near = all(s["mean_within"] < _FAR and s["variance_within"] < _FAR_VARIANCE for s in found)
+        return not (near and self.convergence["dead"] < 0.5)
 
     @property
     def _worst(self) -> float:

@@ -31,6 +31,7 @@ from lanternfish.inference.epi.objective import (
     TRUNCATED,
     Balance,
     Told,
+    leaks,
     penalty,
     rewards,
     shares,
@@ -167,9 +168,13 @@ def recalled(
     v = v / jnp.sum(v)
     w = w + (1 - jnp.sum(w)) * v
     log_weight = log_p - log_q
-    share = balance.side * v * shares(log_weight, there & found.valid, balance.cover)
+    alive = there & found.valid
+    counted = shares(log_weight, alive, balance.cover)
     change = (
-        balance.cover * (w - v) + rewards(found.valid, log_weight, share) - penalty(found.valid, v)
+        balance.cover * (w - v)
+        + rewards(found.valid, log_weight, balance.side * v * counted)
+        + balance.leaks * leaks(log_weight, alive, counted, v)
+        - penalty(found.valid, v)
     )
     told = Told(
         spread(found.u, found.square, v * found.valid),

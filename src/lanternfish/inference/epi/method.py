@@ -67,6 +67,7 @@ _SLACK = 0.3  # of the tolerance of means and variances, for what is learned, ti
 _SLACKS = (0.05, 1, 3, 10)  # the least first; the second, where statistics hang together
 _LAST_POPULATION = 4  # times as many members for the density as for rounds of simulations
 _ROUNDS_LEARNED = 4
+_MORE_AGAIN = 4  # times the simulations of rounds, where training goes on and they are in JAX
 _FURTHER = 2  # times the steps to the property in many dimensions
 
 
@@ -347,6 +348,8 @@ class _Search:
             place = None if self.study.folder is None else self.study.folder / "training"
             place = None if place is None else place / f"round-{number + 1}"
             recorder = None if self.learned else self.recorder
+            if number and recorder is not None and self.problem.simulation is not None:
+                recorder.size = _MORE_AGAIN * self.loop.round  # what is rare has to be seen
             state, more = training.train(self.fixed, state, self.keys, place, self._tell, recorder)
             curves += more
             state = self._projected(state, number)

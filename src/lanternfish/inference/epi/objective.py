@@ -138,12 +138,13 @@ def objective(
     log_p = natural_log(found, aimed) + _fixed(jnp.concatenate([log_b, broad_b]))
     weights, effective = _weights(log_p, _fixed(scores), points, found.valid, n)
     weights = balance.cover * weights.at[:n].add(-balance.centred / n)
-    weights = weights.at[:n].add(-penalty(mine.valid, jnp.full(n, 1 / n)))
+    each = jnp.full(n, 1 / n)
+    weights = weights.at[:n].add(-penalty(mine.valid, each))
     log_weight = log_p[:n] - _fixed(scores[:n])
     shallow = balance.cover if balance.shallow is None else balance.shallow
     counted = shares(log_weight, mine.valid, shallow)
     share = balance.side * counted / n
-    weights = weights.at[:n].add(balance.leaks * leaks(log_weight, mine.valid, counted))
+    weights = weights.at[:n].add(balance.leaks * leaks(log_weight, mine.valid, counted, each))
     loss = 0.0
     if pull is not None:
         log_q = standard_normal(draws.noise) - log_det
@@ -279,12 +280,16 @@ def shares(log_weight: Array, valid: Array, shallow: Array) -> Array:
     return _fixed(jnp.where(valid, jnp.exp(-shallow * depth / scale), 0.0))
 
 
-def leaks(log_weight: Array, valid: Array, counted: Array) -> Array:
-    """Coefficients of the scores by which deep samples, as between two modes, become fewer."""
+def leaks(log_weight: Array, valid: Array, counted: Array, weight: Array) -> Array:
+    """Coefficients of the scores by which deep samples, as between two modes, become fewer.
+
+    Args:
+        weight: of each sample in an expectation over q, summing to 1.
+    """
     middle = jnp.nanmedian(jnp.where(valid, log_weight, jnp.nan))
     cost = (1 - counted) * jnp.clip(log_weight - middle, -_ADVANTAGE, 0.0)
     cost = jnp.where(valid, cost, 0.0)
-    return _fixed(cost - jnp.mean(cost)) / len(cost)
+    return _fixed(weight * (cost - weight @ cost))
 
 
 def penalty(valid: Array, weight: Array) -> Array:

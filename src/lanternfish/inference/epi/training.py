@@ -87,7 +87,7 @@ class Loop:
         polish: steps of the second phase.
         fit: steps that fit a density to the population, where there is one.
         round: parameter sets simulated for each hundred steps, where the simulator is not in JAX,
-            or costly.
+            or costly; of one in JAX four times as many where training goes on after a judgement.
         clip: largest norm of a gradient.
     """
 
