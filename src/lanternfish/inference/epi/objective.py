@@ -62,14 +62,13 @@ from jaxtyping import Array
 
 from lanternfish.flows import Pushforward, Steered, log_length, standard_normal
 from lanternfish.inference.epi.dual import Spread, natural, natural_of_driven, spread, tilted
-from lanternfish.inference.epi.problem import Features, Problem, natural_log
+from lanternfish.inference.epi.problem import OUTSIDE, Features, Problem, natural_log
 
 _DEAD = 10.0  # nats
 _DEPTH = 3.0  # nats, beside the spread of log weights
 TRUNCATED = 10.0  # largest importance weight, in units of the mean weight
 _ADVANTAGE = 10.0  # nats; largest reward of the score function
 _JUMP = 1e3  # largest norm of a sample's gradient, in units of the median
-_OUTSIDE = 6.0  # of the property's standard deviations, beyond which nothing is pulled outwards
 KAPPA = 2.0  # strength of the penalty, in natural steps: e-folds that it tightens by itself
 _STIFF = 6.0  # the same in many dimensions
 NARROW = 0.15  # variance in many dimensions below which natural steps are those of this variance
@@ -215,7 +214,7 @@ def _features(problem: Problem, theta: Array, key: Array, path: bool):
         inwards, widening = jnp.minimum(eta[1], 0.0), jnp.maximum(eta[1], 0.0)
         if drive is None:
             along = eta[0]
-            inwards = inwards + jnp.where(jnp.abs(u) < _OUTSIDE, widening, 0.0)
+            inwards = inwards + jnp.where(jnp.abs(u) < OUTSIDE, widening, 0.0)
         else:
             along = eta[0] + jnp.sqrt(2 * widening) * drive
         return _tamed(vjp((mine * along, mine * inwards))[0][:n])

@@ -32,6 +32,7 @@ from lanternfish.core import EmergentProperty, JaxSimulator, Model, Prior
 from lanternfish.simulation.jax_call import OneSimulation
 
 _ROWS = 8_192  # simulations at a time, to bound the memory of gradients
+OUTSIDE = 6.0  # of the property's standard deviations, beyond which nothing is pulled outwards
 
 
 class Features(NamedTuple):
@@ -136,5 +137,10 @@ def _is_program(value) -> bool:
 
 
 def natural_log(features: Features, eta: Array) -> Array:
-    """eta . T of each row (n,), for eta (2, r)."""
-    return features.u @ eta[0] + features.square @ eta[1]
+    """eta . T of each row (n,), for eta (2, r); what widens does so up to ``OUTSIDE`` deviations.
+
+    Else exp(eta_2 u^2) with eta_2 above zero has no integral where a statistic has no bound.
+    """
+    inwards, widening = jnp.minimum(eta[1], 0.0), jnp.maximum(eta[1], 0.0)
+    square = features.square
+    return features.u @ eta[0] + square @ inwards + jnp.minimum(square, OUTSIDE**2) @ widening
