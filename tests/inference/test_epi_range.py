@@ -18,7 +18,7 @@ def bent(theta, key):
 PRIOR = lf.Prior(a=lf.Uniform(0, 4, unit="nS"), b=lf.Uniform(-2, 2))
 MODEL = lf.Model(PRIOR, lf.JaxSimulator(bent, ("x", "y")), name="bent")
 RANGE = lf.PropertyRange("bent", x=((0.8, 2.8), 0.4), y=(1.5, 0.4))
-QUICK = Loop(batch=128, rate=4e-3, tighten=2_000, polish=1_000)
+QUICK = Loop(batch=128, rate=4e-3, tighten=2_000, polish=1_500)
 METHOD = lf.EPI(loop=QUICK, push=lf.flows.Push(layers=3, width=24, bins=8), samples=8_000)
 
 

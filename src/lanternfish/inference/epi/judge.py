@@ -170,7 +170,7 @@ def over_range(each: list[tuple[tuple, Judged]], target: EmergentProperty) -> Ju
         }
         for means, found in each
     ]
-    means, worst = max(each, key=lambda pair: pair[1]._worst)
+    means, worst = max(each, key=lambda pair: (not pair[1].passed, pair[1]._worst))
     failed = sum(not point["passed"] for point in points)
     named = " and ".join(f"{n} from {a:g} to {b:g}" for n, (a, b) in target.ranges.items())
     if failed:

@@ -430,7 +430,7 @@ class _Search:
                 np.asarray(jnp.tensordot(span.weights(where), state.eta[member], 1)),
                 member=member, first=first + at * each, noisy=self.pilot.noisy,
             )  # fmt: skip
-            if not span.dim and found.undecided(asked, self.method.tolerance):
+            if found.undecided(asked, self.method.tolerance):
                 found = judge_again(
                     study, self.method, problem, density, found,
                     first=_JUDGED_AGAIN + first + at * each,
