@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -21,3 +22,9 @@ def kept(place: Path, script: str, words: list[str]) -> dict:
         )  # fmt: skip
         place.write_text(out.stdout.splitlines()[-1])
     return json.loads(place.read_text())
+
+
+def seconds() -> float:
+    """CPU seconds of this process."""
+    spent = resource.getrusage(resource.RUSAGE_SELF)
+    return spent.ru_utime + spent.ru_stime

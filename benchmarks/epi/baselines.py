@@ -18,10 +18,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 from pathlib import Path
 
-from alone import kept
+from alone import kept, seconds
 
 BUDGETS = (10_000, 30_000, 100_000)
 METHODS = ("EPI", "SNPE", "SMC")
@@ -32,12 +31,10 @@ ROUNDS = 5
 ENOUGH = 1_000  # CPU seconds, after which no larger budget begins
 
 
-def answers(name: str, n: int, seed: int):
+def answers(name: str, model, target, seed: int):
     """Posteriors of a method one after another, with the simulations and CPU seconds so far."""
     import lanternfish as lf
 
-    model = lf.models.amplifying_rnn(n=n)
-    target = model.targets["stable_amplification"]
     if name == "EPI":
         run = lf.infer(model, target, lf.EPI(), seed=seed, progress=False)
         yield run.posterior, run.history["simulated"], seconds()
@@ -54,12 +51,6 @@ def answers(name: str, n: int, seed: int):
         yield run.posterior, total, seconds()
 
 
-def seconds() -> float:
-    """CPU seconds of this process."""
-    spent = resource.getrusage(resource.RUSAGE_SELF)
-    return spent.ru_utime + spent.ru_stime
-
-
 def measure(name: str, n: int, seed: int) -> dict:
     """The first answer that meets the criterion, or the last."""
     import numpy as np
@@ -69,7 +60,7 @@ def measure(name: str, n: int, seed: int) -> dict:
     model = lf.models.amplifying_rnn(n=n)
     target = model.targets["stable_amplification"]
     cell: dict = {}
-    for posterior, simulations, cpu in answers(name, n, seed):
+    for posterior, simulations, cpu in answers(name, model, target, seed):
         theta = posterior.sample(SAMPLES, seed=seed + 1)
         x = lf.simulate(model, theta=theta, seed=seed + 2, progress=False).x
         apart = [(float(x[k].mean()) - mean, float(x[k].std()), sd)

@@ -18,7 +18,6 @@ from __future__ import annotations
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flowjax.bijections import AbstractBijection, Scan
@@ -28,6 +27,7 @@ from jaxtyping import Array
 
 from lanternfish.flows import spline
 from lanternfish.flows.networks import MaskedNetwork, ResidualNetwork
+from lanternfish.flows.stacks import through
 
 NO_CONDITION: Any = None  # FlowJAX's default; layers here always get a condition
 _BOUND = 5.0  # splines act on [-bound, bound] and are the identity outside
@@ -138,31 +138,18 @@ def _one_by_one(inverse, y: Array) -> Array:
 
 
 class Layers(Scan):
-    """Layers of one structure, one after the other; their arrays have a leading axis over layers.
-
-    For a gradient each is run again: that compiles sooner than what would remember its inside, and
-    is no slower.
-    """
+    """Layers of one structure, one after the other (``stacks``)."""
 
     def __init__(self, layers: AbstractBijection) -> None:
         super().__init__(layers)
 
     def transform_and_log_det(self, x: Array, condition: Array = NO_CONDITION):
-        return self._one_after_the_other("transform_and_log_det", x, condition)
+        step = lambda layer, x: layer.transform_and_log_det(x, condition)  # noqa: E731
+        return through(self.bijection, step, x, jnp.zeros((), x.dtype))
 
     def inverse_and_log_det(self, y: Array, condition: Array = NO_CONDITION):
-        return self._one_after_the_other("inverse_and_log_det", y, condition, reverse=True)
-
-    def _one_after_the_other(self, name: str, x: Array, condition: Array, reverse: bool = False):
-        arrays, structure = eqx.partition(self.bijection, eqx.is_array)
-
-        def body(carry, layer):
-            x, total = carry
-            x, log_det = getattr(eqx.combine(layer, structure), name)(x, condition)
-            return (x, total + log_det), None
-
-        again = jax.checkpoint(body, prevent_cse=False)
-        return lax.scan(again, (x, jnp.zeros((), x.dtype)), arrays, reverse=reverse)[0]
+        step = lambda layer, y: layer.inverse_and_log_det(y, condition)  # noqa: E731
+        return through(self.bijection, step, y, jnp.zeros((), y.dtype), reverse=True)
 
 
 class Shuffle(AbstractBijection):

@@ -39,6 +39,7 @@ from jaxtyping import Array
 
 from lanternfish.flows import spline
 from lanternfish.flows.networks import Linear
+from lanternfish.flows.stacks import through
 
 _BOUND = 5.0  # splines act on [-bound, bound] and are the identity outside
 _MOST, _MOST_OF_MANY = 3.0, 1.0  # of a log scale; in many dimensions more throws points far out
@@ -263,17 +264,10 @@ class Pushforward(eqx.Module):
 
     def _run(self, x: Array, condition: Array | None, step, reverse: bool):
         given = jnp.zeros((0, x.shape[1]), x.dtype) if condition is None else condition
-        arrays, structure = eqx.partition(self.layers, eqx.is_array)
-
-        def body(carry, layer):
-            x, total = carry
-            x, log_det = step(eqx.combine(layer, structure), x, given)
-            return (x, total + log_det), None
-
-        if self.dim <= _MANY:  # a layer is faster run again than remembered, and sooner compiled
-            body = jax.checkpoint(body, prevent_cse=False)
-        start = x, jnp.zeros(x.shape[1], x.dtype)
-        return jax.lax.scan(body, start, arrays, reverse=reverse)[0]
+        return through(
+            self.layers, lambda layer, x: step(layer, x, given), x, jnp.zeros(x.shape[1], x.dtype),
+            reverse=reverse, again=self.dim <= _MANY,
+        )  # fmt: skip
 
 
 class Steered(eqx.Module):

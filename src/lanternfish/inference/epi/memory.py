@@ -8,7 +8,8 @@ follows
     - sum_i (w_i - v_i + v_i s_i (R_i - mean R)) grad log q(z_i),    R = log p - log q,
 
 the gradients of KL(p || q) and, by the score function, of the softened KL(q || p), as in
-``objective``. As what is remembered gets stale, the weights say so, and eta waits.
+``objective``; points far below p cost nats by their score here, too (``leaks``). As what is
+remembered gets stale, the weights say so, and eta waits.
 """
 
 from __future__ import annotations
