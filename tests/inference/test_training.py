@@ -1,10 +1,13 @@
 """The training loop: what it minimises, exact resume, weights, bad input."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from lanternfish import flows
 from lanternfish.core import Folder
+from lanternfish.inference import descent
 from lanternfish.inference.objectives import Pairs
 from lanternfish.inference.order import Order
 from lanternfish.inference.training import Training, train, train_together
@@ -135,6 +138,22 @@ def test_members_trained_together_are_those_trained_alone(pairs, tmp_path):
     resumed, again = train_together(starts, pairs, SHORT, seeds=[5, 5], checkpoint=folder)
     assert again == curves
     assert all(map(np.array_equal, leaves(together[1]), leaves(resumed[1])))
+
+
+def test_members_side_by_side_learn_as_one_after_the_other(pairs):
+    """One program of all members, as on a GPU: to rounding, also once one of them has stopped."""
+    settings = replace(SHORT, patience=1, rate=0.1, averaging=0.0)
+    starts = [flows.build(seed, SMALL, pairs.z, pairs.c) for seed in (0, 1)]
+    apart, expected = train_together(starts, pairs, settings, seeds=[5, 6])
+    epochs = [len(curve["train"]) for curve in expected]
+    assert epochs[0] != epochs[1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(descent, "_of_each", lambda program, *given: program(*given))
+        beside, curves = train_together(starts, pairs, settings, seeds=[5, 6])
+    assert [len(curve["train"]) for curve in curves] == epochs
+    for one, other in zip(apart, beside, strict=True):
+        for a, b in zip(leaves(one), leaves(other), strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-3)
 
 
 def test_pairs_on_disk_are_learned_as_in_memory(start, pairs, tmp_path):

@@ -324,8 +324,12 @@ def _fit_embedded(key, part: Part, z, values: np.ndarray, choice) -> Embedded:
 
 def in_chunks(function, c: np.ndarray, size: int = 256) -> np.ndarray:
     """A function of one row of c (n, k) over all of them, as float64."""
-    program = eqx.filter_jit(lambda f, rows: jax.vmap(f)(rows))
     padded = np.concatenate([c, np.repeat(c[:1], -len(c) % size, axis=0)])
     chunks = np.split(padded, len(padded) // size)
-    done = [np.asarray(program(function, jnp.asarray(_single(part)))) for part in chunks]
+    done = [np.asarray(_of_rows(function, jnp.asarray(_single(part)))) for part in chunks]
     return np.concatenate(done)[: len(c)].astype(np.float64)
+
+
+@eqx.filter_jit
+def _of_rows(function, rows: Array) -> Array:
+    return jax.vmap(function)(rows)

@@ -31,7 +31,8 @@ class Ensemble(eqx.Module):
 
     def __init__(self, members: Sequence[ConditionalFlow]) -> None:
         parts = [eqx.partition(member, _is_array) for member in members]
-        self.arrays = jax.tree.map(lambda *a: jnp.stack(a), *(arrays for arrays, _ in parts))
+        stack = lambda *leaves: jnp.asarray(np.stack(leaves))  # noqa: E731  (compiles nothing)
+        self.arrays = jax.tree.map(stack, *(arrays for arrays, _ in parts))
         self.structure, self.size = parts[0][1], len(parts)
 
     @property
@@ -41,7 +42,7 @@ class Ensemble(eqx.Module):
 
     def members(self) -> list[ConditionalFlow]:
         """The members, each by itself."""
-        take = lambda i: jax.tree.map(lambda a: a[i], self.arrays)  # noqa: E731
+        take = lambda i: jax.tree.map(lambda a: jnp.asarray(np.asarray(a)[i]), self.arrays)  # noqa: E731
         return [eqx.combine(take(i), self.structure) for i in range(self.size)]
 
     def _each(self, function):

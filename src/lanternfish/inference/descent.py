@@ -17,7 +17,6 @@ the program's shapes depend on a model and a minibatch alone, and all rounds of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -106,12 +105,18 @@ class Members:
         """The state after minibatches, and the sum of their losses for each member."""
         parts = self._parts[0]
         given = parts.trained, parts.structure, self._recipe
-        return _descend((given, self._arrays, work), state)
+
+        def run(state: State, arrays, pairs: Pairs, working):
+            each = work._replace(pairs=pairs, working=working)
+            return _descend((given, arrays, each), state)
+
+        return _of_each(run, state, self._arrays, work.pairs, work.working)
 
     def held_out(self, averages: Array, pairs: Pairs) -> Array:
         """Sum of weight times loss over pairs, for weights (members, p); shape (members,)."""
-        parts = self._parts[0]
-        return _held_out((parts.trained, parts.structure), self._arrays, averages, pairs)
+        given = self._parts[0].trained, self._parts[0].structure
+        run = lambda arrays, averages: _held_out(given, arrays, averages, pairs)  # noqa: E731
+        return _of_each(run, self._arrays, averages)
 
     def rebuild(self, params: Array) -> list[Any]:
         """The models with weights (members, p)."""
@@ -143,11 +148,27 @@ def _first_state(parts: Parts, recipe: Recipe) -> State:
     return State(params, recipe.optimiser().init(params), params, jnp.zeros((), jnp.int32))
 
 
-def _over_members(function, each):
-    """One after the other on a CPU, which one fills; side by side elsewhere."""
-    if jax.default_backend() == "cpu":
-        return jax.lax.map(function, each)
-    return jax.vmap(function)(each)
+def _of_each(program, *given):
+    """What a program gives for arguments and results that have a leading axis of members.
+
+    On a CPU, which one fills, one member after the other by the program of a single one, which is
+    then compiled once for ensembles and for flows alone; elsewhere side by side.
+    """
+    count = len(jax.tree.leaves(given)[0])
+    if count == 1 or jax.default_backend() != "cpu":
+        return program(*given)
+    given = jax.tree.map(np.asarray, given)
+    row = lambda i: jax.tree.map(lambda a: a[i : i + 1].copy(), given)  # noqa: E731
+    done = [program(*row(i)) for i in range(count)]
+    return jax.tree.map(lambda *rows: jnp.asarray(np.concatenate(rows)), *done)
+
+
+def _side_by_side(function, each):
+    """A function of a member over all of them, and of one alone as if there were no others."""
+    if len(jax.tree.leaves(each)[0]) > 1:
+        return jax.vmap(function)(each)
+    alone = function(jax.tree.map(lambda a: a[0], each))
+    return jax.tree.map(lambda a: a[None], alone)
 
 
 @eqx.filter_jit(donate="all-except-first")
@@ -156,17 +177,16 @@ def _descend(rest, state: State) -> tuple[State, Array]:
 
     def member(args):
         own, held, pairs, working = args
-        run = partial(_minibatches, Parts(trained, held, structure), recipe, work)
-        idle = lambda own, pairs: (own, jnp.zeros(()))  # noqa: E731
-        return jax.lax.cond(working, run, idle, own, pairs)
+        mine = work._replace(pairs=pairs, steps=jnp.where(working, work.steps, 0))
+        return _minibatches(Parts(trained, held, structure), recipe, mine, own)
 
-    return _over_members(member, (state, arrays, work.pairs, work.working))
+    return _side_by_side(member, (state, arrays, work.pairs, work.working))
 
 
-def _minibatches(parts: Parts, recipe: Recipe, work: Work, state: State, pairs: Pairs):
+def _minibatches(parts: Parts, recipe: Recipe, work: Work, state: State):
     def body(i, carry):
         state, total = carry
-        batch = jax.tree.map(lambda a: a[i], pairs)
+        batch = jax.tree.map(lambda a: a[i], work.pairs)
         state, loss = _step(parts, recipe, work.rates[i], state, batch)
         return state, total + loss
 
@@ -197,4 +217,4 @@ def _total(parts: Parts, params: Array, pairs: Pairs) -> Array:
 def _held_out(given, arrays, averages: Array, pairs: Pairs) -> Array:
     trained, structure = given
     total = lambda args: _total(Parts(trained, args[0], structure), args[1], pairs)  # noqa: E731
-    return _over_members(total, (arrays, averages))
+    return _side_by_side(total, (arrays, averages))

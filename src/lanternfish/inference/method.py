@@ -20,8 +20,9 @@ from lanternfish.inference.budget import affordable
 from lanternfish.inference.learned import learned, too_little
 from lanternfish.inference.objectives import Pairs
 from lanternfish.inference.progress import Progress, Stage
-from lanternfish.inference.rounds import Study, far_off, unbounded
+from lanternfish.inference.rounds import Study, far_off
 from lanternfish.inference.training import Training, train_together
+from lanternfish.inference.unbounded import to_unbounded
 from lanternfish.inference.validity import Validity, learn_validity
 from lanternfish.simulation import simulate
 from lanternfish.simulation.store import shard_name
@@ -202,7 +203,7 @@ class Rounds:
         if sims.valid.all():
             return None
         return learn_validity(
-            unbounded(self.study.model, sims.theta.array), sims.valid, sims.weight,
+            to_unbounded(self.study.model.prior, sims.theta.array), sims.valid, sims.weight,
             seed=self.seed("val", number), checkpoint=self._part("validity", number),
             tell=lambda epoch: self.study.tell(Progress.of_training(stage, epoch)),
         )  # fmt: skip

@@ -33,9 +33,10 @@ from lanternfish.inference.nle_posterior import Likelihood, NLEPosterior
 from lanternfish.inference.npe_posterior import NPEPosterior
 from lanternfish.inference.objectives import Pairs
 from lanternfish.inference.progress import Progress
-from lanternfish.inference.rounds import Fitted, Study, training_pairs, unbounded
+from lanternfish.inference.rounds import Fitted, Study, training_pairs
 from lanternfish.inference.scores import as_scores
 from lanternfish.inference.training import Training, split
+from lanternfish.inference.unbounded import to_unbounded
 
 _STEPS, _STEPS_A_DIMENSION = 50, 3  # of a chain from a sample of the round before
 _POOL = 2_048
@@ -88,7 +89,7 @@ class NLE(SequentialMethod):
                 scout = _scout(rounds)
                 rounds.say_if_far()
                 proposal = scout.sample_at
-                starts = unbounded(study.model, scout.sample(_POOL, seed=0).array)
+                starts = to_unbounded(study.model.prior, scout.sample(_POOL, seed=0).array)
             if number > 1 or self.rounds == 1:
                 posterior = self._learn(rounds, number, starts)
                 power = 1.0 if posterior.architecture else _POWER

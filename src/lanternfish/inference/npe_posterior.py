@@ -34,6 +34,7 @@ from lanternfish.inference.validity import Validity
 from lanternfish.inference.weights import read_weights, write_weights
 
 _BLOCK = 4096
+_MEMBER = np.uint64(0x6D656D6265727300)  # tells the word that picks a member from the draw's
 _MASS_DRAWS = 16_384
 TRIES = 20  # draws of the flow for one sample, at most; the last is kept where all were dead
 
@@ -107,14 +108,27 @@ class NPEPosterior(Posterior):
         return np.clip(theta, self.prior.low, self.prior.high)
 
     def _draws_at(self, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """One draw for each seed (n,), shape (n, d), and whether it is where simulations live."""
-        n = len(seeds)
-        block = min(_BLOCK, 1 << max(6, (n - 1).bit_length()))
-        parts = (self.ready, self.validity, Constant(self.prior), self.x)
-        words = np.resize(key_data(seeds), (-(-n // block) * block, 2))
-        blocks = [_draws(*parts, words[at : at + block]) for at in range(0, n, block)]
-        theta, alive = (np.concatenate([np.asarray(b[i]) for b in blocks])[:n] for i in (0, 1))
-        return theta.astype(np.float64), alive
+        """One draw for each seed (n,), shape (n, d), and whether it is where simulations live.
+
+        The seed decides which member draws; all share a program.
+        """
+        theta, alive = np.zeros((len(seeds), len(self.prior))), np.zeros(len(seeds), bool)
+        which = mix(seeds ^ _MEMBER) % np.uint64(self.members)
+        rows = [np.flatnonzero(which == i) for i in range(self.members)]
+        block = min(_BLOCK, 1 << max(6, (max(map(len, rows)) - 1).bit_length()))
+        for flow, mine in zip(self._alone, rows, strict=True):
+            words = np.resize(key_data(seeds[mine]), (-(-len(mine) // block) * block, 2))
+            parts = (flow, self.validity, Constant(self.prior), self.x)
+            for at in range(0, len(mine), block):
+                drawn = _draws(*parts, words[at : at + block])
+                here = mine[at : at + block]
+                theta[here], alive[here] = (np.asarray(a)[: len(here)] for a in drawn)
+        return theta, alive
+
+    @cached_property
+    def _alone(self) -> list[flows.ConditionalFlow]:
+        """The members, each by itself, ready."""
+        return self.ready.members() if isinstance(self.ready, flows.Ensemble) else [self.ready]
 
     @cached_property
     def log_mass(self) -> float:

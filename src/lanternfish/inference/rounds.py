@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lanternfish import flows
@@ -16,6 +14,7 @@ from lanternfish.core.columns import known_by_column, spans
 from lanternfish.core.mapped import allocate, blocks, release, take
 from lanternfish.inference.objectives import Pairs
 from lanternfish.inference.progress import Progress
+from lanternfish.inference.unbounded import to_unbounded
 
 _FEWEST = 50  # valid simulations that a first posterior is worth building on
 _FAR = 0.5  # of the range of simulations
@@ -86,7 +85,7 @@ def training_pairs(model: Model, simulations: Simulations, masked: bool | None =
     theta, x = simulations.theta.array, simulations.x.array
     z, c = (allocate((len(rows), a.shape[1]), np.float32) for a in (theta, x))
     for block in blocks(c):
-        z[block] = unbounded(model, theta[rows[block]])
+        z[block] = to_unbounded(model.prior, theta[rows[block]])
         c[block] = np.where(np.isfinite(x[rows[block]]), x[rows[block]], np.nan)
         release(z, c, theta, x)
     return Pairs(z, c, simulations.weight[rows])
@@ -138,15 +137,6 @@ def worth_masking(valid: int, partial: int) -> bool:
     """
     share = partial / max(valid + partial, 1)
     return _WORTH[0] <= share <= _WORTH[1]
-
-
-def unbounded(model: Model, theta: np.ndarray) -> np.ndarray:
-    """Parameters (n, d) in the prior's unbounded space, in chunks of one compiled shape."""
-    size = 8_192
-    inverse = jax.jit(jax.vmap(model.prior.bijection.inverse))
-    padded = np.concatenate([theta, np.repeat(theta[:1], -len(theta) % size, axis=0)])
-    chunks = [np.asarray(inverse(jnp.asarray(c))) for c in np.split(padded, len(padded) // size)]
-    return np.concatenate(chunks)[: len(theta)]
 
 
 def far_off(target: Observation, simulations: Simulations) -> str | None:

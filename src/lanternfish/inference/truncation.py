@@ -11,8 +11,8 @@ R, the next round trains with the first round's loss, on the simulations of all 
 R: they are draws from the prior there, and what lies outside would only widen the scales that the
 flow has to cover.
 
-Where R holds more than a fiftieth of the prior, proposals are drawn from the prior until one lies
-in R, which is exact. Rejection would waste 99.9 % and more of its draws in 31 dimensions: there the
+Where R holds more than 0.4 % of the prior, proposals are drawn from the prior until one lies in R,
+which is exact. Rejection would waste 99.9 % and more of its draws in 31 dimensions: there the
 restricted prior is reached by elliptical slice sampling (see ``chains``), from a draw of q inside R
 that is resampled from a few by p / q, and so starts near to it.
 """
@@ -38,8 +38,9 @@ _THRESHOLD_SAMPLES = 20_000
 _STEPS = 100  # a region may be much narrower along one direction than along another
 _BLOCK = 1024
 _ROWS = 8192  # whose density is evaluated at a time
-_WASTEFUL = 0.02  # share of the prior in the region below which rejection costs more than chains
+_WASTEFUL = 0.004  # share of the prior in the region below which rejection costs more than chains
 _PATIENCE = 20.0  # times the expected number of candidates, after which a chain takes over
+_CANDIDATES = 200_000  # from the prior at a time, at most
 _STARTS = 64  # draws of q, of which one starts a chain
 
 
@@ -99,8 +100,10 @@ class TruncatedPrior:
         """The first of each seed's candidates from the prior inside; and which seeds found none."""
         prior = self.posterior.prior
         theta, missing = np.zeros((len(seeds), len(prior))), np.arange(len(seeds))
-        each, tried = max(1, round(1 / self.share)), 0
-        while len(missing) and tried < _PATIENCE * each:
+        expected, tried = max(1, round(1 / self.share)), 0
+        most = int(_PATIENCE * expected)
+        while len(missing) and tried < most:
+            each = min(expected, max(1, _CANDIDATES // len(missing)), most - tried)
             steps = np.arange(tried, tried + each, dtype=np.uint64)
             with np.errstate(over="ignore"):
                 words = mix(mix(seeds[missing])[:, None] + steps)
