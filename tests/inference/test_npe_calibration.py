@@ -45,9 +45,13 @@ def trials(theta, key):
 
 
 def some_invalid(theta, key):
-    """A floor below which there is no statistic, as where no spike is fired."""
-    x = theta["a"] + 0.3 * jr.normal(key)
-    return jnp.where(x > -0.5, jnp.stack([x, theta["b"] * x]), jnp.nan)
+    """A floor below which there is no statistic, as where no spike is fired.
+
+    Both statistics are noisy: to a parameter that is told exactly no density can be calibrated.
+    """
+    first, second = 0.3 * jr.normal(key, (2,))
+    x = theta["a"] + first
+    return jnp.where(x > -0.5, jnp.stack([x, theta["b"] * x + second]), jnp.nan)
 
 
 UNIT = {"a": lf.Uniform(-1, 1), "b": lf.Uniform(-1, 1)}
