@@ -296,7 +296,7 @@ def ensemble_run(tmp_path_factory):
 def test_a_race_chooses_the_density_and_an_ensemble_tells_its_doubt(ensemble_run):
     run, folder = ensemble_run
     losses = run.history["rounds"][0]["race"]
-    assert set(losses) == {"spline", "autoregressive"}
+    assert set(losses) == {"spline", "autoregressive", "maf", "mixture"}
     assert run.posterior.architecture.kind == min(losses, key=losses.get)
     assert run.posterior.members == 3
     assert 0 < run.posterior.disagreement() < np.log(3)

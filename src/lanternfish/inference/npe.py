@@ -43,7 +43,7 @@ from lanternfish.inference.method import Rounds, SequentialMethod
 from lanternfish.inference.npe_posterior import NPEPosterior
 from lanternfish.inference.objectives import Pairs
 from lanternfish.inference.progress import Progress
-from lanternfish.inference.race import AUTOREGRESSIVE, SPLINE, race
+from lanternfish.inference.race import AUTOREGRESSIVE, CANDIDATES, SPLINE, race
 from lanternfish.inference.rounds import (
     Fitted,
     Study,
@@ -72,7 +72,7 @@ class NPE(SequentialMethod):
         rounds: 1 trains a posterior for any observation (amortised); more spend the later
             simulations where the posterior for this observation may be.
         density: ``"spline"``, ``"autoregressive"``, ``"maf"``, ``"mixture"`` or a
-            ``flows.Architecture``; None: from 20,000 pairs on, a short race between the first two
+            ``flows.Architecture``; None: from 20,000 pairs on, a short race between the four
             decides by held-out density; of fewer, the second is taken (raw data take the
             first).
         training: settings of the training loop.
@@ -240,7 +240,7 @@ class NPE(SequentialMethod):
             return AUTOREGRESSIVE
         seed = rounds.seed("fit", number)
         chosen, losses = race(
-            (SPLINE, AUTOREGRESSIVE), lambda architecture: build(architecture, seed), pairs,
+            CANDIDATES, lambda architecture: build(architecture, seed), pairs,
             self.training, seed=seed,
             tell=lambda epoch: study.tell(Progress.of_training(stage, epoch)),
         )  # fmt: skip

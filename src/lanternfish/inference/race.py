@@ -1,11 +1,11 @@
 """Which density to learn with: a short race, decided by held-out density.
 
-Coupling splines and autoregressive splines each win on some problems: the posterior's shape
-decides, not its dimension. Each candidate trains for a few hundred minibatches on the same pairs;
-the one under which pairs that it has not seen are likelier goes on to the end. Of 10,000 pairs
-autoregressive splines learned as well on one benchmark task (two_moons) and better on another
-(slcp), and compiling a second candidate takes longer than training the first: of few pairs no race
-is held.
+Coupling splines, autoregressive splines, masked autoregressive flows and mixtures of Gaussians each
+win on some problems: the posterior's shape decides, not its dimension. Each candidate trains for a
+few epochs on the same pairs, at most 50,000; the one under which pairs that it has not seen are
+likelier goes on to the end. Of 10,000 pairs autoregressive splines learned as well on one benchmark
+task (two_moons) and better on another (slcp), and compiling a second candidate takes longer than
+training the first: of few pairs no race is held.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import jax
 import numpy as np
 
 from lanternfish import flows
@@ -21,8 +22,10 @@ from lanternfish.inference.training import Epoch, Training, train
 
 SPLINE = flows.Architecture("spline")
 AUTOREGRESSIVE = flows.Architecture("autoregressive", layers=3, depth=1)
+CANDIDATES = (SPLINE, AUTOREGRESSIVE, flows.Architecture("maf"), flows.Architecture("mixture"))
 
 _EPOCHS, _MINIBATCHES = 8, 400  # of a heat, at least
+_MOST = 50_000  # pairs that a heat learns from, of more every k-th
 
 
 def race(
@@ -38,13 +41,22 @@ def race(
 
     Args:
         build: a flow of an architecture, to be trained.
+
+    Raises:
+        FloatingPointError: if none has a finite held-out loss; one that has not is out.
     """
-    settings = settings.for_pairs(len(pairs.z))
-    an_epoch = max(1, round(len(pairs.z) * (1 - settings.held_out)) // (settings.batch or 1))
+    rows = np.linspace(0, len(pairs.z) - 1, min(len(pairs.z), _MOST)).astype(int)
+    pairs = jax.tree.map(lambda a: np.asarray(a[rows]), pairs)
+    settings = settings.for_pairs(len(rows))
+    an_epoch = max(1, round(len(rows) * (1 - settings.held_out)) // (settings.batch or 1))
     heat = replace(settings, epochs=max(_EPOCHS, -(-_MINIBATCHES // an_epoch)))
-    losses = []
+    losses: dict[flows.Architecture, float] = {}
     for candidate in candidates:
-        _, curves = train(build(candidate), pairs, heat, seed=seed, tell=tell)
-        losses.append(float(np.nanmin(curves["validation"])))
-    named = {c.kind: loss for c, loss in zip(candidates, losses, strict=True)}
-    return candidates[int(np.argmin(losses))], named
+        try:
+            _, curves = train(build(candidate), pairs, heat, seed=seed, tell=tell)
+        except FloatingPointError:
+            if candidate is candidates[-1] and not losses:
+                raise
+            continue
+        losses[candidate] = float(np.nanmin(curves["validation"]))
+    return min(losses, key=lambda c: losses[c]), {c.kind: loss for c, loss in losses.items()}
