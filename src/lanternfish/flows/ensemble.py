@@ -42,8 +42,9 @@ class Ensemble(eqx.Module):
 
     def members(self) -> list[ConditionalFlow]:
         """The members, each by itself."""
-        take = lambda i: jax.tree.map(lambda a: jnp.asarray(np.asarray(a)[i]), self.arrays)  # noqa: E731
-        return [eqx.combine(take(i), self.structure) for i in range(self.size)]
+        held = jax.tree.map(np.asarray, self.arrays)
+        alone = [jax.tree.map(lambda a, i=i: jnp.asarray(a[i]), held) for i in range(self.size)]
+        return [eqx.combine(arrays, self.structure) for arrays in alone]
 
     def _each(self, function):
         """A function of a member, over all of them: one program for all."""
