@@ -46,7 +46,7 @@ def test_gradients_are_finite_where_numbers_are_missing(name, rng):
     c = np.concatenate([rng.normal(size=(40, 2)), data(part, rng)], axis=1)
     c[:7, 0] = np.nan
     layout = (Part(), Part(), part)
-    condition = fit_condition(jr.key(0), rng.normal(size=(40, 2)), c, layout)
+    condition = fit_condition(0, rng.normal(size=(40, 2)), c, layout)
     assert [p.masked for p in condition.layout] == [True, False, part.kind != "trials"]
     params, static = eqx.partition(paramax.unwrap(condition), eqx.is_inexact_array)
 
@@ -61,7 +61,7 @@ def test_gradients_are_finite_where_numbers_are_missing(name, rng):
 @pytest.mark.parametrize("name", PARTS)
 def test_a_blank_condition_has_the_structure_of_a_fitted_one(name, rng):
     part = PARTS[name]
-    fitted = fit_condition(jr.key(0), rng.normal(size=(40, 2)), data(part, rng), (part,))
+    fitted = fit_condition(0, rng.normal(size=(40, 2)), data(part, rng), (part,))
     blank = blank_condition(fitted.layout, 2)
     both = [[a.shape for a in jax.tree.leaves(eqx.filter(c, eqx.is_array))]
             for c in (fitted, blank)]  # fmt: skip
@@ -74,7 +74,7 @@ def test_a_missing_number_is_predicted_and_told(rng):
     c = rng.normal(size=(5_000, 3)) @ rng.normal(size=(3, 3)) + 2
     whole = np.asarray(jax.vmap(robust_scaling(c))(jnp.float32(c)))
     c[:10, 1] = np.nan
-    condition = fit_condition(jr.key(0), np.zeros((len(c), 1)), c, None)
+    condition = fit_condition(0, np.zeros((len(c), 1)), c, None)
     seen = np.asarray(jax.vmap(condition)(jnp.float32(c)))
     assert seen.shape == (5_000, 4)
     assert seen[:, 3].tolist() == [1.0] * 10 + [0.0] * 4_990
@@ -87,7 +87,7 @@ def test_a_missing_number_is_predicted_and_told(rng):
 
 def test_numbers_that_are_never_missing_have_no_indicator(rng):
     c = rng.normal(size=(50, 3))
-    condition = fit_condition(jr.key(0), np.zeros((50, 1)), c, None)
+    condition = fit_condition(0, np.zeros((50, 1)), c, None)
     assert condition.features == 3
     np.testing.assert_array_equal(
         condition(jnp.float32(c[0])), robust_scaling(c)(jnp.float32(c[0]))
@@ -181,4 +181,4 @@ def test_an_embedding_for_other_data_is_named():
 
 def test_a_layout_of_another_length_is_named(rng):
     with pytest.raises(ValueError, match=r"^Expected a condition of 2 numbers.*got 3"):
-        fit_condition(jr.key(0), np.zeros((9, 1)), np.zeros((9, 3)), (Part(), Part()))
+        fit_condition(0, np.zeros((9, 1)), np.zeros((9, 3)), (Part(), Part()))

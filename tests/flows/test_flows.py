@@ -135,7 +135,7 @@ def test_bad_architecture(fields, words):
 def test_coordinates_of_an_autoregressive_flow_see_those_before_them():
     """The Jacobian of one layer is lower triangular."""
     network = MaskedNetwork(np.random.default_rng(0), 4, 2, size=3, width=16, depth=2)
-    network = jax.tree.map(lambda w: w + 0.3, network)
+    network = paramax.unwrap(jax.tree.map(lambda w: w + 0.3, network))
     slope = jax.jacfwd(lambda x: network(x, jnp.ones(2)))(jnp.arange(4.0))
     assert slope.shape == (3, 4, 4)
     seen = np.any(np.asarray(slope) != 0, axis=0)

@@ -19,6 +19,7 @@ from jaxtyping import Array, ArrayLike
 
 from lanternfish.core import joint, laws
 from lanternfish.core.columns import Column, as_columns
+from lanternfish.core.compilation import fast_jit
 from lanternfish.core.joint import JointLaw
 from lanternfish.core.laws import Law
 from lanternfish.core.seeds import simulation_seeds
@@ -267,7 +268,7 @@ def _places(blocks) -> np.ndarray:
     return np.argsort(np.concatenate([np.asarray(b.places) for b in blocks]))
 
 
-@eqx.filter_jit
+@partial(fast_jit, brief=True)
 def _draw(blocks, d: int, words: ArrayLike) -> Array:
     def one(word):
         key = jax.random.wrap_key_data(word, impl="threefry2x32")

@@ -10,6 +10,7 @@ from lanternfish.flows.condition import (
 from lanternfish.flows.conditional import Architecture, ConditionalFlow, build, empty
 from lanternfish.flows.ensemble import Ensemble, empty_ensemble
 from lanternfish.flows.exponential import ExponentialFamily, empty_exponential
+from lanternfish.flows.networks import plain, seen
 from lanternfish.flows.pushforward import (
     Push,
     Pushforward,
@@ -37,8 +38,10 @@ __all__ = [
     "empty_ensemble",
     "empty_exponential",
     "log_length",
+    "plain",
     "push_for",
     "pushforward",
     "robust_scaling",
+    "seen",
     "standard_normal",
 ]

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, ArrayLike
 from paramax import NonTrainable
 
 from lanternfish.flows import embedding
@@ -270,7 +270,7 @@ def _network(key: Array, part: Part, kind: str | None, features: int) -> embeddi
 
 
 def fit_condition(
-    key: Array,
+    seed: int,
     z: np.ndarray,
     c: np.ndarray,
     layout: Sequence[Part] | None,
@@ -294,8 +294,9 @@ def fit_condition(
     found = tuple(_noted(part, c[:, span]) for part, span in zip(given, places, strict=True))
     rows = np.linspace(0, len(c) - 1, min(len(c), _ROWS)).astype(int)
     size = features or max(16, 2 * z.shape[1])
+    key = lambda i: jr.fold_in(jr.key(seed % 2**32), i)  # noqa: E731
     embedded = tuple(
-        _fit_embedded(jr.fold_in(key, i), part, z[rows], c[rows, span], (kind, size))
+        _fit_embedded(key(i), part, z[rows], c[rows, span], (kind, size))
         for i, (part, span) in enumerate(zip(found, places, strict=True)) if part.shape
     )  # fmt: skip
     numbers = c[:, numbers_of(found)]
@@ -326,10 +327,10 @@ def in_chunks(function, c: np.ndarray, size: int = 256) -> np.ndarray:
     """A function of one row of c (n, k) over all of them, as float64."""
     padded = np.concatenate([c, np.repeat(c[:1], -len(c) % size, axis=0)])
     chunks = np.split(padded, len(padded) // size)
-    done = [np.asarray(_of_rows(function, jnp.asarray(_single(part)))) for part in chunks]
+    done = [np.asarray(_of_rows(function, _single(part))) for part in chunks]
     return np.concatenate(done)[: len(c)].astype(np.float64)
 
 
 @eqx.filter_jit
-def _of_rows(function, rows: Array) -> Array:
+def _of_rows(function, rows: ArrayLike) -> Array:
     return jax.vmap(function)(rows)

@@ -19,8 +19,10 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import paramax
 from flowjax.bijections import Chain, Invert
 from flowjax.distributions import StandardNormal, Transformed
+from jax.scipy.stats import norm
 from jaxtyping import Array
 
 from lanternfish.flows.condition import (
@@ -39,6 +41,8 @@ from lanternfish.flows.layers import (
     Shuffle,
     SplineAutoregressive,
     SplineCoupling,
+    backward,
+    forward,
 )
 from lanternfish.flows.mixture import Mixture
 from lanternfish.flows.regression import ridge
@@ -95,6 +99,36 @@ class ConditionalFlow(eqx.Module):
         """log q(z | c) of one point."""
         return self.flow.log_prob(z, self.condition(c))
 
+    def log_probs(self, z: Array, c: Array) -> Array:
+        """log q(z_i | c_i) of rows z (n, d), all of them together, shape (n,).
+
+        Args:
+            c: rows (n, k), or one condition (k,) of all.
+        """
+        features = self._features(c)
+        if isinstance(self.flow, Mixture):
+            features = jnp.broadcast_to(features, (len(features), len(z)))
+            return jax.vmap(self.flow.log_prob)(z, features.T)
+        noise, log_det = forward(self._bijection, z.T, features)
+        return jnp.sum(norm.logpdf(noise), axis=0) + log_det
+
+    def samples(self, keys: Array, c: Array) -> Array:
+        """A draw from q(. | c) for each key (n,), all of them together, shape (n, d)."""
+        if isinstance(self.flow, Mixture):
+            return jax.vmap(lambda key: self.sample(key, c))(keys)
+        shape = self.flow.shape
+        noise = jax.vmap(lambda key: jr.normal(key, shape))(keys)
+        return backward(self._bijection, noise.T, self._features(c)).T
+
+    def _features(self, c: Array) -> Array:
+        """Features of rows c (n, k), or of one condition (k,), shape (f, n) or (f, 1)."""
+        return jax.vmap(self.condition)(jnp.atleast_2d(c)).T
+
+    @property
+    def _bijection(self) -> Chain:
+        """From data to noise."""
+        return paramax.unwrap(self.flow).bijection.bijection
+
     def sample(self, key: Array, c: Array) -> Array:
         """One draw from q(. | c), shape (d,)."""
         return self.flow.sample(key, (), self.condition(c))
@@ -120,7 +154,7 @@ def build(
     rows = np.linspace(0, len(z) - 1, min(len(z), _MOST)).astype(int)
     z, c = (np.asarray(a[rows], np.float64) for a in (z, c))
     chosen = architecture.embedding, architecture.features
-    condition = fit_condition(jr.key(seed % 2**32), z, c, layout, *chosen)
+    condition = fit_condition(seed, z, c, layout, *chosen)
     rows = _fit_rows(condition, c)
     features = in_chunks(condition, c[rows])
     rng = np.random.default_rng(seed)
@@ -183,6 +217,6 @@ def _on_device(*modules, stack: bool = False):
     def move(*leaves):
         if not isinstance(leaves[0], np.ndarray):
             return leaves[0]
-        return jnp.asarray(np.stack(leaves) if stack else leaves[0])
+        return jax.device_put(np.stack(leaves) if stack else leaves[0])  # compiles nothing
 
     return jax.tree.map(move, *modules)

@@ -31,7 +31,7 @@ class Ensemble(eqx.Module):
 
     def __init__(self, members: Sequence[ConditionalFlow]) -> None:
         parts = [eqx.partition(member, _is_array) for member in members]
-        stack = lambda *leaves: jnp.asarray(np.stack(leaves))  # noqa: E731  (compiles nothing)
+        stack = lambda *leaves: jax.device_put(np.stack(leaves))  # noqa: E731  (compiles nothing)
         self.arrays = jax.tree.map(stack, *(arrays for arrays, _ in parts))
         self.structure, self.size = parts[0][1], len(parts)
 
@@ -43,20 +43,29 @@ class Ensemble(eqx.Module):
     def members(self) -> list[ConditionalFlow]:
         """The members, each by itself."""
         held = jax.tree.map(np.asarray, self.arrays)
-        alone = [jax.tree.map(lambda a, i=i: jnp.asarray(a[i]), held) for i in range(self.size)]
+        put = lambda i: lambda a: jax.device_put(a[i].copy())  # noqa: E731  (compiles nothing)
+        alone = [jax.tree.map(put(i), held) for i in range(self.size)]
         return [eqx.combine(arrays, self.structure) for arrays in alone]
 
     def _each(self, function):
         """A function of a member, over all of them: one program for all."""
         return jax.lax.map(lambda a: function(eqx.combine(a, self.structure)), self.arrays)
 
+    def of_members(self, z: Array, c: Array) -> Array:
+        """log q_m(z_i | c_i) of rows z (n, d) for each member, shape (n, M).
+
+        Args:
+            c: rows (n, k), or one condition (k,) of all.
+        """
+        return self._each(lambda member: member.log_probs(z, c)).T
+
     def log_probs(self, z: Array, c: Array) -> Array:
-        """log q_m(z | c) of each member, shape (M,)."""
-        return self._each(lambda member: member.log_prob(z, c))
+        """log q(z_i | c_i) of rows, shape (n,)."""
+        return jax.nn.logsumexp(self.of_members(z, c), axis=1) - jnp.log(self.size)
 
     def log_prob(self, z: Array, c: Array) -> Array:
         """log q(z | c) of one point."""
-        return jax.nn.logsumexp(self.log_probs(z, c)) - jnp.log(self.size)
+        return self.log_probs(z[None], c)[0]
 
     def sample(self, key: Array, c: Array) -> Array:
         """One draw from q(. | c), shape (d,)."""

@@ -1,6 +1,7 @@
 """Layers of conditional flows, as FlowJAX bijections from data to noise.
 
-``transform`` runs from data to noise, the direction that training takes.
+``transform`` runs from data to noise, the direction that training takes. There points of a batch
+go through together and stand along the last axis, (d, n), which is what arithmetic is fastest with.
 
 * ``SplineCoupling``: half of the coordinates pass, and a network of them and of the condition
   gives the rational-quadratic splines of the other half (Durkan et al. 2019, section 3).
@@ -15,25 +16,68 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from flowjax.bijections import AbstractBijection, Scan
+from flowjax.bijections import AbstractBijection, Chain, Scan
 from jax import lax
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array
 
 from lanternfish.flows import spline
-from lanternfish.flows.networks import MaskedNetwork, ResidualNetwork
+from lanternfish.flows.networks import MaskedNetwork, ResidualNetwork, along
 from lanternfish.flows.stacks import through
 
 NO_CONDITION: Any = None  # FlowJAX's default; layers here always get a condition
 _BOUND = 5.0  # splines act on [-bound, bound] and are the identity outside
 
 
-class SplineCoupling(AbstractBijection):
+class Layer(AbstractBijection):
+    """A bijection from data to noise that takes one point, or points along a further axis."""
+
+    shape: tuple[int, ...]
+    cond_shape: tuple[int, ...] | None
+
+    @abstractmethod
+    def forward(self, x: Array, condition: Array) -> tuple[Array, Array]:
+        """y and log |det dy/dx| of points x (d, ...) and conditions (k, ...) or (k, 1, ...)."""
+
+    @abstractmethod
+    def backward(self, y: Array, condition: Array) -> Array:
+        """The x that ``forward`` takes to y."""
+
+    def transform_and_log_det(self, x: Array, condition: Array = NO_CONDITION):
+        return self.forward(x, condition)
+
+    def inverse_and_log_det(self, y: Array, condition: Array = NO_CONDITION):
+        x = self.backward(y, condition)
+        return x, -self.forward(x, condition)[1]
+
+
+def forward(bijection, x: Array, condition: Array) -> tuple[Array, Array]:
+    """``Layer.forward``, through chains of layers."""
+    if not isinstance(bijection, Chain):
+        return bijection.forward(x, condition)
+    total = jnp.zeros(x.shape[1:], x.dtype)
+    for layer in bijection.bijections:
+        x, log_det = forward(layer, x, condition)
+        total = total + log_det
+    return x, total
+
+
+def backward(bijection, y: Array, condition: Array) -> Array:
+    """``Layer.backward``, through chains of layers."""
+    if not isinstance(bijection, Chain):
+        return bijection.backward(y, condition)
+    for layer in reversed(bijection.bijections):
+        y = backward(layer, y, condition)
+    return y
+
+
+class SplineCoupling(Layer):
     """Splines on one half of the coordinates, given the other half and the condition.
 
     Args:
@@ -44,8 +88,6 @@ class SplineCoupling(AbstractBijection):
         bins: of the splines.
     """
 
-    shape: tuple[int, ...]
-    cond_shape: tuple[int, ...] | None
     passing: int = eqx.field(static=True)
     network: ResidualNetwork
 
@@ -56,28 +98,27 @@ class SplineCoupling(AbstractBijection):
         self.network = ResidualNetwork(rng, self.passing + cond_dim, outputs, width, depth)
 
     def _raw(self, held: Array, condition: Array) -> Array:
+        condition = jnp.broadcast_to(condition, (len(condition), *held.shape[1:]))
         out = self.network(jnp.concatenate([held, condition]))
-        return out.reshape(-1, self.shape[0] - self.passing)
+        return out.reshape(-1, self.shape[0] - self.passing, *held.shape[1:])
 
-    def transform_and_log_det(self, x: Array, condition: Array = NO_CONDITION):
+    def forward(self, x: Array, condition: Array) -> tuple[Array, Array]:
         held, moved = x[: self.passing], x[self.passing :]
         moved, log_det = spline.forward(moved, self._raw(held, condition), _BOUND)
-        return jnp.concatenate([held, moved]), jnp.sum(log_det)
+        return jnp.concatenate([held, moved]), jnp.sum(log_det, axis=0)
 
-    def inverse_and_log_det(self, y: Array, condition: Array = NO_CONDITION):
+    def backward(self, y: Array, condition: Array) -> Array:
         held, moved = y[: self.passing], y[self.passing :]
-        moved, log_det = spline.inverse(moved, self._raw(held, condition), _BOUND)
-        return jnp.concatenate([held, moved]), jnp.sum(log_det)
+        moved, _ = spline.inverse(moved, self._raw(held, condition), _BOUND)
+        return jnp.concatenate([held, moved])
 
 
-class SplineAutoregressive(AbstractBijection):
+class SplineAutoregressive(Layer):
     """A spline on coordinate i, given those before it and the condition.
 
     Args: as those of ``SplineCoupling``.
     """
 
-    shape: tuple[int, ...]
-    cond_shape: tuple[int, ...] | None
     network: MaskedNetwork
 
     def __init__(self, rng, dim, cond_dim, *, width, depth, bins) -> None:
@@ -85,19 +126,16 @@ class SplineAutoregressive(AbstractBijection):
         size = spline.parameters_per_dimension(bins)
         self.network = MaskedNetwork(rng, dim, cond_dim, size=size, width=width, depth=depth)
 
-    def transform_and_log_det(self, x: Array, condition: Array = NO_CONDITION):
+    def forward(self, x: Array, condition: Array) -> tuple[Array, Array]:
         y, log_det = spline.forward(x, self.network(x, condition), _BOUND)
-        return y, jnp.sum(log_det)
+        return y, jnp.sum(log_det, axis=0)
 
-    def inverse_and_log_det(self, y: Array, condition: Array = NO_CONDITION):
-        def inverse(x):
-            return spline.inverse(y, self.network(x, condition), _BOUND)
-
-        x = _one_by_one(lambda x: inverse(x)[0], y)
-        return x, jnp.sum(inverse(x)[1])
+    def backward(self, y: Array, condition: Array) -> Array:
+        inverse = lambda x: spline.inverse(y, self.network(x, condition), _BOUND)[0]  # noqa: E731
+        return _one_by_one(inverse, y)
 
 
-class AffineAutoregressive(AbstractBijection):
+class AffineAutoregressive(Layer):
     """z_i -> (z_i - shift_i) exp(-log_scale_i), both given z_1 to z_{i-1} and the condition.
 
     Args:
@@ -107,8 +145,6 @@ class AffineAutoregressive(AbstractBijection):
         width, depth: of the masked network.
     """
 
-    shape: tuple[int, ...]
-    cond_shape: tuple[int, ...] | None
     network: MaskedNetwork
 
     def __init__(self, rng, dim, cond_dim, *, width, depth) -> None:
@@ -119,21 +155,20 @@ class AffineAutoregressive(AbstractBijection):
         shift, raw = self.network(x, condition)
         return shift, 3.0 * jnp.tanh(raw / 3.0)
 
-    def transform_and_log_det(self, x: Array, condition: Array = NO_CONDITION):
+    def forward(self, x: Array, condition: Array) -> tuple[Array, Array]:
         shift, log_scale = self._shift_and_log_scale(x, condition)
-        return (x - shift) * jnp.exp(-log_scale), -jnp.sum(log_scale)
+        return (x - shift) * jnp.exp(-log_scale), -jnp.sum(log_scale, axis=0)
 
-    def inverse_and_log_det(self, y: Array, condition: Array = NO_CONDITION):
+    def backward(self, y: Array, condition: Array) -> Array:
         def inverse(x):
             shift, log_scale = self._shift_and_log_scale(x, condition)
             return y * jnp.exp(log_scale) + shift
 
-        x = _one_by_one(inverse, y)
-        return x, jnp.sum(self._shift_and_log_scale(x, condition)[1])
+        return _one_by_one(inverse, y)
 
 
 def _one_by_one(inverse, y: Array) -> Array:
-    """x from y (d,): each pass sets one more coordinate right, whatever those after it are."""
+    """x from y (d, ...): each pass sets one more coordinate right, whatever those after it are."""
     return lax.scan(lambda x, _: (inverse(x), None), y, length=len(y))[0]
 
 
@@ -144,19 +179,27 @@ class Layers(Scan):
         super().__init__(layers)
 
     def transform_and_log_det(self, x: Array, condition: Array = NO_CONDITION):
-        step = lambda layer, x: layer.transform_and_log_det(x, condition)  # noqa: E731
-        return through(self.bijection, step, x, jnp.zeros((), x.dtype))
+        return self.forward(x, condition)
 
     def inverse_and_log_det(self, y: Array, condition: Array = NO_CONDITION):
-        step = lambda layer, y: layer.inverse_and_log_det(y, condition)  # noqa: E731
-        return through(self.bijection, step, y, jnp.zeros((), y.dtype), reverse=True)
+        x = self.backward(y, condition)
+        return x, -self.forward(x, condition)[1]
+
+    def forward(self, x: Array, condition: Array) -> tuple[Array, Array]:
+        """As that of ``Layer``."""
+        step = lambda layer, x: forward(layer, x, condition)  # noqa: E731
+        return through(self.bijection, step, x, jnp.zeros(x.shape[1:], x.dtype))
+
+    def backward(self, y: Array, condition: Array) -> Array:
+        """As that of ``Layer``."""
+        none = jnp.zeros((), y.dtype)
+        step = lambda layer, y: (backward(layer, y, condition), none)  # noqa: E731
+        return through(self.bijection, step, y, none, reverse=True)[0]
 
 
-class Shuffle(AbstractBijection):
+class Shuffle(Layer):
     """Coordinates in another order."""
 
-    shape: tuple[int, ...]
-    cond_shape: tuple[int, ...] | None
     order: Array | np.ndarray
     back: Array | np.ndarray
 
@@ -164,18 +207,20 @@ class Shuffle(AbstractBijection):
         self.shape, self.cond_shape = (len(order),), None
         self.order, self.back = (a.astype(np.int32) for a in (order, np.argsort(order)))
 
-    def transform_and_log_det(self, x: Array, condition: Array = NO_CONDITION):
-        return x[self.order], jnp.zeros(())
+    def forward(self, x: Array, condition: Array) -> tuple[Array, Array]:
+        return _in_order(x, self.order), jnp.zeros(x.shape[1:], x.dtype)
 
-    def inverse_and_log_det(self, y: Array, condition: Array = NO_CONDITION):
-        return y[self.back], jnp.zeros(())
+    def backward(self, y: Array, condition: Array) -> Array:
+        return _in_order(y, self.back)
 
 
-class LinearGaussian(AbstractBijection):
+def _in_order(x: Array, order: Array | np.ndarray) -> Array:
+    return x.at[order].get(mode="promise_in_bounds", unique_indices=True)
+
+
+class LinearGaussian(Layer):
     """z -> W (z - A c - b), with W = L^-1 lower triangular and a positive diagonal."""
 
-    shape: tuple[int, ...]
-    cond_shape: tuple[int, ...] | None
     matrix: Array | np.ndarray
     offset: Array | np.ndarray
     lower: Array | np.ndarray
@@ -190,13 +235,15 @@ class LinearGaussian(AbstractBijection):
             np.asarray(part, np.float32) for part in parts
         )
 
-    def _whitening(self) -> Array:
-        return jnp.tril(self.lower, -1) + jnp.diag(jnp.exp(self.log_diagonal))
+    def _below(self) -> Array:
+        return jnp.asarray(self.lower) * np.tri(len(self.offset), k=-1, dtype=np.float32)
 
-    def transform_and_log_det(self, x: Array, condition: Array = NO_CONDITION):
-        residual = x - self.matrix @ condition - self.offset
-        return self._whitening() @ residual, jnp.sum(self.log_diagonal)
+    def forward(self, x: Array, condition: Array) -> tuple[Array, Array]:
+        residual = x - self.matrix @ condition - along(self.offset, x)
+        white = self._below() @ residual + jnp.exp(along(self.log_diagonal, x)) * residual
+        return white, jnp.broadcast_to(jnp.sum(self.log_diagonal), x.shape[1:])
 
-    def inverse_and_log_det(self, y: Array, condition: Array = NO_CONDITION):
-        residual = solve_triangular(self._whitening(), y, lower=True)
-        return residual + self.matrix @ condition + self.offset, -jnp.sum(self.log_diagonal)
+    def backward(self, y: Array, condition: Array) -> Array:
+        whitening = self._below() + jnp.diag(jnp.exp(self.log_diagonal))
+        residual = solve_triangular(whitening, y, lower=True)
+        return residual + self.matrix @ condition + along(self.offset, y)

@@ -8,13 +8,14 @@ seen them. What counts is the difference of the two losses, pair by pair:
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
-import equinox as eqx
 import numpy as np
 import paramax
 from jaxtyping import Array
 
+from lanternfish.core.compilation import fast_jit
 from lanternfish.inference.objectives import Pairs, losses
 from lanternfish.inference.training import in_chunks
 
@@ -65,6 +66,6 @@ def of_losses(before: np.ndarray, after: np.ndarray, weight: np.ndarray) -> Gain
     return Gain(mean, float(np.sqrt(np.sum(share**2 * (difference - mean) ** 2))))
 
 
-@eqx.filter_jit
+@partial(fast_jit, brief=True)
 def _losses(flow, pairs: Pairs) -> Array:
     return losses(paramax.unwrap(flow), pairs)

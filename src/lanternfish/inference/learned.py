@@ -10,13 +10,14 @@ bring what fitting a mean for each of d parameters to them would, d / n.
 
 from __future__ import annotations
 
-import equinox as eqx
+from functools import partial
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from lanternfish.core import Prior
+from lanternfish.core.compilation import fast_jit
 from lanternfish.inference.chains import log_prior
 from lanternfish.inference.npe_posterior import Constant
 from lanternfish.inference.objectives import Pairs
@@ -31,7 +32,7 @@ def learned(prior: Prior, pairs: Pairs, held: np.ndarray, loss: float) -> float:
         held: which pairs these are, (m,).
         loss: mean negative log density of them.
     """
-    before = -np.asarray(_log_priors(Constant(prior), jnp.asarray(pairs.z[held])), np.float64)
+    before = -np.asarray(_log_priors(Constant(prior), np.float32(pairs.z[held])), np.float64)
     return float(np.average(before, weights=np.asarray(pairs.weight)[held])) - loss
 
 
@@ -48,6 +49,6 @@ def too_little(nats: float, pairs: Pairs, held: int) -> str | None:
     )
 
 
-@eqx.filter_jit
+@partial(fast_jit, brief=True)
 def _log_priors(constant: Constant, z: Array) -> Array:
     return jax.vmap(lambda row: log_prior(constant.prior, row))(z)

@@ -22,10 +22,11 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import paramax
-from jaxtyping import Array, ArrayLike
+from jaxtyping import Array
 
 from lanternfish import flows
 from lanternfish.core import Column, Folder, Observation, Posterior, Prior, Table
+from lanternfish.core.compilation import fast_jit
 from lanternfish.core.posterior_files import read_common, write_common
 from lanternfish.core.prior import key_data
 from lanternfish.core.seeds import mix, stream
@@ -33,7 +34,8 @@ from lanternfish.inference.agreement import nats
 from lanternfish.inference.validity import Validity
 from lanternfish.inference.weights import read_weights, write_weights
 
-_BLOCK = 4096
+_BLOCK = {"cpu": 256}  # draws that go through the flow together: as many as a core's cache holds
+_MOST = 4096  # of other devices
 _MEMBER = np.uint64(0x6D656D6265727300)  # tells the word that picks a member from the draw's
 _MASS_DRAWS = 16_384
 TRIES = 20  # draws of the flow for one sample, at most; the last is kept where all were dead
@@ -65,7 +67,7 @@ class NPEPosterior(Posterior):
     @cached_property
     def x(self) -> Array:
         """The observation in the order of the statistics, shape (k,)."""
-        return jnp.asarray(self.observation.array_for(self.statistics), jnp.float32)
+        return jax.device_put(np.float32(self.observation.array_for(self.statistics)))
 
     @property
     def members(self) -> int:
@@ -80,7 +82,7 @@ class NPEPosterior(Posterior):
         if not isinstance(self.flow, flows.Ensemble):
             return 0.0
         theta = jnp.asarray(self.sample(n, seed).array)
-        logs = _log_probs(self.ready, Constant(self.prior), self.x, theta)
+        logs = _of_members(self.ready, Constant(self.prior), self.x, theta)
         return nats(np.asarray(logs, np.float64))
 
     @cached_property
@@ -115,7 +117,7 @@ class NPEPosterior(Posterior):
         theta, alive = np.zeros((len(seeds), len(self.prior))), np.zeros(len(seeds), bool)
         which = mix(seeds ^ _MEMBER) % np.uint64(self.members)
         rows = [np.flatnonzero(which == i) for i in range(self.members)]
-        block = min(_BLOCK, 1 << max(6, (max(map(len, rows)) - 1).bit_length()))
+        block = _BLOCK.get(jax.default_backend(), _MOST)
         for flow, mine in zip(self._alone, rows, strict=True):
             words = np.resize(key_data(seeds[mine]), (-(-len(mine) // block) * block, 2))
             parts = (flow, self.validity, Constant(self.prior), self.x)
@@ -191,15 +193,17 @@ def log_density(parts, prior: Prior, x: Array, theta: Array) -> Array:
     return value if validity is None else jnp.where(validity.allows(z), value, -jnp.inf)
 
 
-@eqx.filter_jit
+@fast_jit
 def _densities(parts, constant: Constant, x: Array, theta: Array) -> Array:
-    return jax.vmap(lambda row: log_density(parts, constant.prior, x, row))(theta)
+    flow, validity, log_mass = parts
+    z, slopes = jax.vmap(constant.prior.bijection.inverse_and_log_det)(theta)
+    values = flow.log_probs(z, x) + slopes - log_mass
+    return values if validity is None else jnp.where(jax.vmap(validity.allows)(z), values, -jnp.inf)
 
 
-@eqx.filter_jit
-def _log_probs(ensemble, constant: Constant, x: Array, theta: Array) -> Array:
-    inverse = constant.prior.bijection.inverse
-    return jax.vmap(lambda row: ensemble.log_probs(inverse(row), x))(theta)
+@fast_jit
+def _of_members(ensemble, constant: Constant, x: Array, theta: Array) -> Array:
+    return ensemble.of_members(jax.vmap(constant.prior.bijection.inverse)(theta), x)
 
 
 @eqx.filter_jit
@@ -207,14 +211,11 @@ def _gradients(parts, constant: Constant, x: Array, theta: Array) -> Array:
     return jax.vmap(jax.grad(lambda row: log_density(parts, constant.prior, x, row)))(theta)
 
 
-@eqx.filter_jit
-def _draws(flow, validity, constant: Constant, x: Array, words: ArrayLike) -> tuple[Array, Array]:
-    def one(word):
-        z = flow.sample(jr.wrap_key_data(word, impl="threefry2x32"), x)
-        alive = jnp.asarray(True) if validity is None else validity.allows(z)
-        return constant.prior.bijection.transform(z), alive
-
-    return jax.vmap(one)(words)
+@partial(fast_jit, brief=True)
+def _draws(flow, validity, constant: Constant, x: Array, words: Array) -> tuple[Array, Array]:
+    z = flow.samples(jr.wrap_key_data(words, impl="threefry2x32"), x)
+    alive = jnp.ones(len(z), bool) if validity is None else jax.vmap(validity.allows)(z)
+    return jax.vmap(constant.prior.bijection.transform)(z), alive
 
 
 def read(folder: Folder, prior: Prior | None = None) -> NPEPosterior:

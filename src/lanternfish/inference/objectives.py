@@ -21,6 +21,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from lanternfish import flows
+
 ATOMS = 10
 
 
@@ -48,12 +50,19 @@ class Pairs(NamedTuple):
 def losses(model, pairs: Pairs) -> Array:
     """The loss of each pair, shape (n,); rows of weight 0 behind the others are never atoms."""
     if pairs.atoms is None:
-        return -jax.vmap(model.log_prob)(pairs.z, pairs.c)
+        return -_log_probs(model, pairs.z, pairs.c)
     n = len(pairs.weight)
     real = jnp.maximum(jnp.max(jnp.where(pairs.weight > 0, jnp.arange(n), 0)) + 1, 1)
     steps = jnp.arange(min(ATOMS, n))
     places = (jnp.arange(n)[:, None] + steps) % real
-    logs = jax.lax.map(lambda z: jax.vmap(model.log_prob)(z, pairs.c), pairs.z[places.T]).T
+    logs = jax.lax.map(lambda z: _log_probs(model, z, pairs.c), pairs.z[places.T]).T
     ratios = logs - pairs.atoms.log_prior[places]
     atomic = jax.nn.logsumexp(jnp.where(steps < real, ratios, -jnp.inf), axis=1) - ratios[:, 0]
     return atomic - pairs.atoms.from_prior * logs[:, 0]
+
+
+def _log_probs(model, z: Array, c: Array) -> Array:
+    """log q(z_i | c_i) of rows, shape (n,): of all together, where the model can."""
+    if isinstance(model, flows.ConditionalFlow | flows.Ensemble):
+        return model.log_probs(z, c)
+    return jax.vmap(model.log_prob)(z, c)

@@ -21,7 +21,7 @@ from lanternfish.inference.objectives import Pairs
 from lanternfish.inference.training import Epoch, Training, train
 
 SPLINE = flows.Architecture("spline")
-AUTOREGRESSIVE = flows.Architecture("autoregressive", layers=3, depth=1)
+AUTOREGRESSIVE = flows.Architecture("autoregressive", layers=3, width=48, depth=1, bins=6)
 CANDIDATES = (SPLINE, AUTOREGRESSIVE, flows.Architecture("maf"), flows.Architecture("mixture"))
 
 _EPOCHS, _MINIBATCHES = 8, 400  # of a heat, at least

@@ -18,6 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -35,7 +36,7 @@ from lanternfish.inference.order import Order
 Curves = dict[str, list[float]]
 
 _NEVER = 1e30  # held-out loss before the first epoch
-_BATCH, _SMALL_BATCH, _FEW = 200, 100, 20_000  # pairs in a minibatch; fewer where they are so few
+_BATCH, _SMALL_BATCH, _FEW = 192, 96, 20_000  # pairs in a minibatch; fewer where they are so few
 _EPOCHS, _FEWEST_EPOCHS, _MOST_EPOCHS = 35, 3, 100  # at 10,000 pairs, at least and at most
 _WARM = 100  # minibatches over which the rate rises
 _BYTES = 32e6  # of minibatches that the compiled program gets at a time
@@ -49,7 +50,8 @@ class Training:
     """Settings of the loop; the defaults need no tuning.
 
     Args:
-        batch: pairs in a minibatch; 200, or 100 of fewer than 20,000 pairs, where left out.
+        batch: pairs in a minibatch; 192, or 96 of fewer than 20,000 pairs, where left out: whole
+            multiples of what a processor computes at a time.
         rate: highest learning rate.
         clip: largest norm of a minibatch's gradient.
         decay: decoupled weight decay.
@@ -178,7 +180,7 @@ class _Progress(NamedTuple):
     """How far training came; what has a leading axis has it over members."""
 
     state: State
-    best: Array
+    best: np.ndarray
     best_loss: np.ndarray
     waited: np.ndarray
     epoch: int
@@ -219,7 +221,7 @@ class _Loop:
         state, m = self.members.start(), len(self.members)
         curves: list[Curves] = [{"train": [], "validation": []} for _ in range(m)]
         never = np.full(m, _NEVER)
-        return _Progress(state, jnp.array(state.params), never, np.zeros(m, int), 0, curves)
+        return _Progress(state, np.array(state.params), never, np.zeros(m, int), 0, curves)
 
     def works(self, progress: _Progress) -> np.ndarray:
         """Which members still learn, (members,) of bool."""
@@ -229,21 +231,33 @@ class _Loop:
     def epoch(self, progress: _Progress) -> _Progress:
         working = self.works(progress)
         orders = [order.epoch(progress.epoch, self.batches, self._batch) for order in self.orders]
-        state, sums = progress.state, np.zeros(len(self.members))
-        for at in range(0, self.batches, self.steps):
-            state, loss = self.members.descend(state, self._work(orders, progress, at, working))
-            sums += np.asarray(loss)
-        means = self._held_out_losses(state.average)
-        return _decide(progress, state, working, sums / self.batches, means)
+        state, told = progress.state, _Mean(len(self.members))
+        for work in self._work(orders, progress.epoch, working):
+            state, loss = self.members.descend(state, work)
+            told.add(loss, work)
+        held = _Mean(len(self.members))
+        for work in self._work([self._held] * len(self.members), progress.epoch, working):
+            held.add(self.members.held_out(state, work), work)
+        return _decide(progress, state, working, told.value, held.value)
 
-    def _work(self, orders, progress: _Progress, at: int, working) -> Work:
-        """The minibatches from number ``at`` on, padded to one shape."""
-        count = min(self.steps, self.batches - at)
-        pad = np.r_[np.arange(at, at + count), np.full(self.steps - count, at)]
-        each = [_rows(self.pairs, rows[pad], real[pad]) for rows, real in orders]
-        pairs = jax.tree.map(lambda *a: np.stack(a), *each)
-        rates = self._rates(progress.epoch * self.batches + pad)
-        return Work(pairs, rates, np.int32(count), working)
+    @cached_property
+    def _held(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows that are held out in minibatches (k, batch), and which of them count."""
+        k = -(-len(self.held) // self._batch)
+        real = np.arange(k * self._batch) < len(self.held)
+        rows = np.resize(self.held, k * self._batch)
+        return rows.reshape(k, -1), real.reshape(k, -1)
+
+    def _work(self, orders, epoch: int, working):
+        """The minibatches of an order for each member, a few at a time, padded to one shape."""
+        batches = len(orders[0][0])
+        for at in range(0, batches, self.steps):
+            count = min(self.steps, batches - at)
+            pad = np.r_[np.arange(at, at + count), np.full(self.steps - count, at)]
+            each = [_rows(self.pairs, rows[pad], real[pad]) for rows, real in orders]
+            pairs = jax.tree.map(lambda *a: np.stack(a), *each)
+            rates = self._rates(epoch * self.batches + pad)
+            yield Work(pairs, rates, np.int32(count), working)
 
     def _rates(self, step: np.ndarray) -> np.ndarray:
         total = self.epochs * self.batches
@@ -251,13 +265,21 @@ class _Loop:
         fall = 0.5 * (1 + np.cos(np.pi * step / total))
         return np.asarray(self.settings.rate * warm * fall, np.float32)
 
-    def _held_out_losses(self, averages: Array) -> np.ndarray:
-        """Mean held-out loss of each member's averaged weights, (members,)."""
-        total, weight = np.zeros(len(self.members)), 0.0
-        for pairs in in_chunks(self.pairs, self.held):
-            total += np.asarray(self.members.held_out(averages, pairs), np.float64)
-            weight += float(np.sum(pairs.weight))
-        return total / max(weight, 1e-12)
+
+class _Mean:
+    """Mean loss of each member over minibatches, weighted."""
+
+    def __init__(self, members: int) -> None:
+        self._total, self._weight = np.zeros(members), np.zeros(members)
+
+    def add(self, loss: Array, work: Work) -> None:
+        """The sum of weight times loss of each member over some minibatches."""
+        self._total += np.asarray(loss, np.float64)
+        self._weight += work.pairs.weight[:, : work.steps].sum(axis=(1, 2))
+
+    @property
+    def value(self) -> np.ndarray:
+        return self._total / np.maximum(self._weight, 1e-12)
 
 
 def split(n: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -294,7 +316,7 @@ def _decide(progress: _Progress, state: State, working, losses, held) -> _Progre
         progress.curves[i]["validation"].append(float(held[i]))
     return progress._replace(
         state=state,
-        best=jnp.where(better[:, None], state.average, progress.best),
+        best=np.where(better[:, None], np.asarray(state.average), progress.best),
         best_loss=np.where(better, held, progress.best_loss),
         waited=np.where(working, np.where(better, 0, progress.waited + 1), progress.waited),
         epoch=progress.epoch + 1,
@@ -326,5 +348,5 @@ def _write(folder: Folder, progress: _Progress) -> None:
 
 def _read(folder: Folder, like: _Progress) -> _Progress:
     (state, best, best_loss, waited), note = checkpoints.read(folder, _arrays(like))
-    state, best = jax.tree.map(jnp.asarray, (state, best))
+    state = jax.tree.map(jnp.asarray, state)
     return _Progress(state, best, best_loss, waited, note["epoch"], note["curves"])

@@ -29,6 +29,7 @@ import numpy as np
 from jaxtyping import Array
 
 from lanternfish.core import Prior
+from lanternfish.core.compilation import fast_jit
 from lanternfish.core.prior import key_data
 from lanternfish.core.seeds import mix, stream
 from lanternfish.inference.chains import beyond_normal, log_prior, walk
@@ -126,10 +127,10 @@ class TruncatedPrior:
         return np.clip(np.concatenate(rows), p.prior.low, p.prior.high)
 
 
-@eqx.filter_jit
+@fast_jit
 def _ratios(flow, constant: Constant, x: Array, theta: Array) -> Array:
-    inverse = constant.prior.bijection.inverse
-    return jax.vmap(lambda row: _ratio(flow, constant.prior, x, inverse(row)))(theta)
+    z = jax.vmap(constant.prior.bijection.inverse)(theta)
+    return flow.log_probs(z, x) - jax.vmap(partial(log_prior, constant.prior))(z)
 
 
 @eqx.filter_jit

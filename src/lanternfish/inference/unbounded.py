@@ -5,6 +5,8 @@ A row's result depends on neither the other rows nor how many there are.
 
 from __future__ import annotations
 
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike
 
 from lanternfish.core import Prior
+from lanternfish.core.compilation import fast_jit
 
 _CHUNK = 1_024
 
@@ -44,7 +47,7 @@ def _chunked(function, prior: Prior, rows: np.ndarray) -> np.ndarray:
     return np.concatenate([np.asarray(function(prior.bijection, c), float) for c in chunks])[:n]
 
 
-@eqx.filter_jit
+@partial(fast_jit, brief=True)
 def _inverse(bijection, theta: ArrayLike) -> Array:
     return jax.vmap(bijection.inverse)(jnp.asarray(theta, float))
 

@@ -71,8 +71,8 @@ class JaxCall:
         self._stopped = True
 
 
-def _arguments(theta: np.ndarray, seeds: np.ndarray) -> tuple[jax.Array, jax.Array]:
-    return jnp.asarray(theta, jnp.result_type(float)), jnp.asarray(key_data(seeds))
+def _arguments(theta: np.ndarray, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.asarray(theta, jnp.result_type(float)), key_data(seeds)
 
 
 class _Same:
