@@ -20,7 +20,6 @@ from lanternfish.core import (
 )
 from lanternfish.core.run import Run
 from lanternfish.core.seeds import check_seed
-from lanternfish.inference.epi import EPI
 from lanternfish.inference.given import check_given, digest
 from lanternfish.inference.npe import NPE
 from lanternfish.inference.progress import Listener, listening
@@ -69,7 +68,7 @@ def infer(
         ValueError: if names of target and model differ, or the store belongs to another study.
     """
     if method is None:
-        method = EPI() if isinstance(target, EmergentProperty) else NPE()
+        method = _usual(target)
     check_seed(seed)
     _check(model, target, method)
     folder = None if store is None else Folder(os.fspath(store))
@@ -116,12 +115,27 @@ def _check(model, target, method) -> None:
         raise TypeError(
             f"Expected an {expected} as target of {name}; got {target!r}{_instead(target)}."
         )
-    if isinstance(target, PropertyRange) and not isinstance(method, EPI):
+    if isinstance(target, PropertyRange) and not _is_epi(method):
         raise TypeError(
             f"Expected EPI for a range of properties; got {type(method).__name__}: give it one "
             "property, such as the range's .middle."
         )
     target.check(model.statistics)
+
+
+def _usual(target) -> Method:
+    """The method of a target for which none was named."""
+    if not isinstance(target, EmergentProperty):
+        return NPE()
+    from lanternfish.inference.epi import EPI  # slow to import
+
+    return EPI()
+
+
+def _is_epi(method) -> bool:
+    from lanternfish.inference.epi import EPI  # slow to import
+
+    return isinstance(method, EPI)
 
 
 def _instead(target) -> str:
