@@ -61,6 +61,27 @@ def test_log_det_is_that_of_the_jacobian(kind, dim):
     np.testing.assert_allclose(log_dets, np.linalg.slogdet(jacobians)[1], rtol=0, atol=FLOAT32)
 
 
+@pytest.mark.parametrize("dim", [1, 2, 5])
+def test_rows_go_through_together_as_one_by_one(kind, dim):
+    """With a condition for each row, and with one for all; densities and draws."""
+    flow, rng = shaken(kind, dim, 3), np.random.default_rng(0)
+    z, c = (jnp.asarray(rng.normal(size=(20, k)), jnp.float32) for k in (dim, 3))
+    together = eqx.filter_jit(lambda flow, z, c: flow.log_probs(z, c))
+    each = over(lambda flow, row: flow.log_prob(*row))
+    np.testing.assert_allclose(together(flow, z, c), each(flow, (z, c)), atol=FLOAT32)
+    one = jnp.broadcast_to(c[0], c.shape)
+    np.testing.assert_allclose(together(flow, z, c[0]), each(flow, (z, one)), atol=FLOAT32)
+    keys = jr.split(jr.key(1), 20)
+    drawn = eqx.filter_jit(lambda flow, keys, c: flow.samples(keys, c))(flow, keys, c[0])
+    if kind == "mixture":
+        expected = over(lambda flow, key: flow.sample(key, c[0]))(flow, keys)
+    else:
+        noise = jax.vmap(lambda key: jr.normal(key, (dim,)))(keys)
+        inverse = lambda flow, row: flow.flow.bijection.transform(row, flow.condition(c[0]))  # noqa: E731
+        expected = over(inverse)(flow, noise)
+    np.testing.assert_allclose(drawn, expected, atol=FLOAT32)
+
+
 def test_density_integrates_to_one(kind):
     flow, c = shaken(kind, 2, 1), jnp.array([0.5])
     axis = np.linspace(-14, 14, 561)
@@ -74,6 +95,37 @@ def test_a_silent_spline_is_the_identity():
     y, log_slope = spline.forward(x, jnp.zeros((23, 41)), 5.0)
     np.testing.assert_allclose(y, x, atol=1e-5)
     np.testing.assert_allclose(log_slope, 0, atol=1e-5)
+
+
+def test_a_spline_is_that_of_the_published_equations():
+    """Durkan et al. (2019), equations 1 to 4, one point at a time in double precision."""
+    rng, bound, bins = np.random.default_rng(0), 5.0, 6
+    x, raw = rng.uniform(-6, 6, 300), rng.normal(0, 2, (3 * bins - 1, 300))
+
+    def published(x, raw):
+        if abs(x) >= bound:
+            return x, 0.0
+        sizes = np.exp(raw[: 2 * bins].reshape(2, bins))
+        sizes = 5e-3 + (1 - 5e-3 * bins) * sizes / sizes.sum(1, keepdims=True)
+        knots = np.concatenate([np.zeros((2, 1)), np.cumsum(sizes, axis=1)], axis=1)
+        knots_x, knots_y = 2 * bound * knots - bound
+        inner = raw[2 * bins :]
+        d = np.r_[1, 1e-2 + 0.99 * 0.5 * (inner + np.sqrt(inner**2 + 4)), 1]
+        k = np.searchsorted(knots_x, x, side="right") - 1
+        width, height = np.diff(knots_x)[k], np.diff(knots_y)[k]
+        s, xi = height / width, (x - knots_x[k]) / width
+        below = s + (d[k + 1] + d[k] - 2 * s) * xi * (1 - xi)
+        y = knots_y[k] + height * (s * xi**2 + d[k] * xi * (1 - xi)) / below
+        slope = d[k + 1] * xi**2 + 2 * s * xi * (1 - xi) + d[k] * (1 - xi) ** 2
+        return y, np.log(s**2 * slope / below**2)
+
+    expected = np.array([published(*pair) for pair in zip(x, raw.T, strict=True)])
+    y, log_slope = jax.jit(spline.forward)(*(jnp.asarray(a, jnp.float32) for a in (x, raw)), bound)
+    np.testing.assert_allclose(y, expected[:, 0], atol=2e-4)
+    np.testing.assert_allclose(log_slope, expected[:, 1], atol=5e-3)
+    back, _ = jax.jit(spline.inverse)(jnp.asarray(expected[:, 0], jnp.float32), raw, bound)
+    again = [published(*pair)[0] for pair in zip(np.asarray(back, float), raw.T, strict=True)]
+    np.testing.assert_allclose(again, expected[:, 0], atol=1e-3)
 
 
 def test_a_spline_and_its_inverse():
@@ -158,3 +210,14 @@ def test_an_ensemble_is_the_mixture_of_its_members(kind):
     )
     spread = apart.std(0)
     np.testing.assert_allclose(draws.mean(0), apart.mean(0), atol=0.08 * spread.max())
+
+
+def test_what_of_a_network_is_masked():
+    """``plain`` holds what counts and 0 elsewhere; ``seen`` says which is which."""
+    network = MaskedNetwork(np.random.default_rng(0), 3, 2, size=2, width=8, depth=1)
+    trees = paramax.unwrap(network), flows.plain(network), flows.seen(network), network
+    unwrapped, plain, seen, whole = map(jax.tree.leaves, trees)
+    for a, b, mask, weight in zip(unwrapped, plain, seen, whole, strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, weight * mask)
+    assert [mask.all() for mask in seen].count(False) == 4  # first, two of a block, last

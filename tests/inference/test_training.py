@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 
 from lanternfish import flows
 from lanternfish.core import Folder
 from lanternfish.inference import descent
+from lanternfish.inference.judge import losses_of
 from lanternfish.inference.objectives import Pairs
 from lanternfish.inference.order import Order
 from lanternfish.inference.training import Training, train, train_together
@@ -30,8 +32,6 @@ def start(pairs):
 
 
 def leaves(model):
-    import jax
-
     return [np.asarray(leaf) for leaf in jax.tree.leaves(model) if hasattr(leaf, "dtype")]
 
 
@@ -40,6 +40,38 @@ def test_the_loss_falls_and_the_best_weights_are_kept(start, pairs):
     best = int(curves["best_epoch"][0])
     assert curves["validation"][best] == min(curves["validation"])
     assert curves["validation"][best] < curves["validation"][0] - 0.5
+
+
+def test_the_held_out_loss_is_that_of_the_best_averaged_weights(pairs):
+    """By another program, with weights, and a last minibatch that is not full."""
+    weight = np.random.default_rng(1).uniform(0.1, 2, 600)
+    weighted = pairs._replace(weight=weight)
+    held = np.arange(600) % 4 == 0
+    starts = [flows.build(seed, SMALL, pairs.z, pairs.c) for seed in (0, 1)]
+    fitted, curves = train_together(starts, weighted, SHORT, seeds=[3, 4], held=held)
+    for flow, curve in zip(fitted, curves, strict=True):
+        losses = losses_of(flow, weighted, np.flatnonzero(held))
+        expected = np.average(losses, weights=weight[held])
+        assert min(curve["validation"]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_held_out_pair_of_no_density_is_no_progress(start, pairs):
+    """A loss that is not finite is not taken for 0."""
+    held = np.arange(600) < 60
+    broken = pairs._replace(z=np.where(np.arange(600)[:, None] == 5, np.nan, pairs.z))
+    with pytest.raises(FloatingPointError, match=r"^Expected a finite training loss; got none"):
+        train_together([start], broken, SHORT, seeds=[0], held=held)
+
+
+def test_masked_weights_stay_masked(start, pairs):
+    """What is trained keeps its structure, and coordinates see those before them alone."""
+    fitted, _ = train(start, pairs, replace(SHORT, rate=0.1), seed=0)
+    assert jax.tree.structure(fitted) == jax.tree.structure(start)
+    counts = [leaf for leaf in jax.tree.leaves(flows.seen(start.flow)) if leaf.min() == 0]
+    weights = [leaf for leaf in leaves(flows.plain(fitted.flow)) if np.any(leaf == 0)]
+    assert len(counts) == 4  # in, two of a block, out
+    for mask in counts:
+        assert any(w.shape == mask.shape and np.array_equal(w != 0, mask != 0) for w in weights)
 
 
 def test_same_seed_same_bits_other_seed_other_bits(start, pairs):
@@ -189,5 +221,6 @@ def test_the_average_forgets_where_it_began(pairs, start):
     """The average of weights that stand still is those weights: rate 0 in all but name."""
     still, _ = train(start, pairs, Training(rate=1e-12, epochs=3), seed=0)
     assert all(
-        np.allclose(a, b, atol=1e-6) for a, b in zip(leaves(still), leaves(start), strict=True)
+        np.allclose(a, b, atol=1e-6)
+        for a, b in zip(leaves(still), leaves(flows.plain(start)), strict=True)
     )

@@ -56,7 +56,7 @@ def seen(tree):
     def of(a) -> np.ndarray:
         if _is_masked(a):
             return np.broadcast_to(a.seen, a.weight.shape)
-        return np.ones(a.shape, np.float32)
+        return np.ones(np.shape(a), np.float32)
 
     return jax.tree.map(of, tree, is_leaf=_is_masked)
 
