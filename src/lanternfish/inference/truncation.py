@@ -37,7 +37,8 @@ from lanternfish.inference.npe_posterior import Constant, NPEPosterior
 
 _THRESHOLD_SAMPLES = 20_000
 _STEPS = 100  # a region may be much narrower along one direction than along another
-_BLOCK = 1024
+_BLOCK = {"cpu": 128}  # chains that run together: a core's cache holds no more at once
+_MOST = 1024  # on other devices
 _ROWS = 8192  # whose density is evaluated at a time
 _WASTEFUL = 0.004  # share of the prior in the region below which rejection costs more than chains
 _PATIENCE = 20.0  # times the expected number of candidates, after which a chain takes over
@@ -118,9 +119,10 @@ class TruncatedPrior:
 
     def _by_chains(self, seeds: np.ndarray) -> np.ndarray:
         p, rows = self.posterior, []
-        for start in range(0, len(seeds), _BLOCK):
-            part = seeds[start : start + _BLOCK]
-            words = np.zeros((_BLOCK, 2), np.uint32)
+        block = _BLOCK.get(jax.default_backend(), _MOST)
+        for start in range(0, len(seeds), block):
+            part = seeds[start : start + block]
+            words = np.zeros((block, 2), np.uint32)
             words[: len(part)] = key_data(part)
             drawn = _chains(*self._parts, jnp.float32(self.threshold), self._validity, words)
             rows.append(np.asarray(drawn, np.float64)[: len(part)])
@@ -148,7 +150,7 @@ def _inside(ratio: Array, threshold, validity, z: Array) -> Array:
     return inside if validity is None else inside & validity.allows(z)
 
 
-@eqx.filter_jit
+@fast_jit
 def _chains(flow, constant: Constant, x, threshold, validity, words) -> Array:
     prior = constant.prior
 
