@@ -71,3 +71,10 @@ def mixture():
     c = rng.uniform(-1, 1, size=(4_000, 1))
     sd = np.where(rng.random((4_000, 1)) < 0.5, 1.0, 0.05)
     return Pairs(c + sd * rng.normal(size=(4_000, 1)), c, np.ones(4_000))
+
+
+def test_the_networks_of_many_parameters_are_wider():
+    """So that units are left for each of them."""
+    few, many = (next(a for a in room.candidates(n) if a.kind == "autoregressive") for n in (2, 31))
+    assert few == room.autoregressive(12) != many
+    assert few.width < many.width >= 2 * 31

@@ -43,7 +43,7 @@ from lanternfish.inference.method import Rounds, SequentialMethod
 from lanternfish.inference.npe_posterior import NPEPosterior
 from lanternfish.inference.objectives import Pairs
 from lanternfish.inference.progress import Progress
-from lanternfish.inference.race import AUTOREGRESSIVE, CANDIDATES, SPLINE, race
+from lanternfish.inference.race import SPLINE, autoregressive, candidates, race
 from lanternfish.inference.rounds import (
     Fitted,
     Study,
@@ -237,10 +237,11 @@ class NPE(SequentialMethod):
         if any(column.is_array for column in study.model.statistics):
             return SPLINE
         if len(pairs.z) < _RACED:
-            return AUTOREGRESSIVE
+            return autoregressive(len(study.model.prior))
         seed = rounds.seed("fit", number)
         chosen, losses = race(
-            CANDIDATES, lambda architecture: build(architecture, seed), pairs,
+            candidates(len(study.model.prior)),
+            lambda architecture: build(architecture, seed), pairs,
             self.training, seed=seed,
             tell=lambda epoch: study.tell(Progress.of_training(stage, epoch)),
         )  # fmt: skip
