@@ -66,6 +66,7 @@ def in_turns(n: int, cold: bool) -> None:
     """Minibatches a second, of pairs in memory and of pairs on disk."""
     from lanternfish import flows
     from lanternfish.inference.objectives import Pairs
+    from lanternfish.inference.race import autoregressive
     from lanternfish.inference.training import Training, train_together
 
     with tempfile.TemporaryDirectory() as folder:
@@ -73,9 +74,9 @@ def in_turns(n: int, cold: bool) -> None:
         whole = _pairs(n)
         for path, array in zip(paths, whole[:3], strict=True):
             np.save(path, array)
-        start = flows.build(0, flows.Architecture("autoregressive", layers=3, depth=1), *whole[:2])
+        start = flows.build(0, autoregressive(5), *whole[:2])
         # a part of an epoch, which goes through the file in windows of neighbouring rows
-        batch, rng = 200, np.random.default_rng(1)
+        batch, rng = 192, np.random.default_rng(1)
         part = min(_MINIBATCHES * batch, n)
         rates = {"memory": [], "disk": []}
         for turn in range(_TURNS + 1):
