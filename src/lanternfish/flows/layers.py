@@ -22,7 +22,7 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from flowjax.bijections import AbstractBijection, Chain, Scan
+from flowjax.bijections import AbstractBijection, Chain
 from jax import lax
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array
@@ -172,26 +172,20 @@ def _one_by_one(inverse, y: Array) -> Array:
     return lax.scan(lambda x, _: (inverse(x), None), y, length=len(y))[0]
 
 
-class Layers(Scan):
+class Layers(Layer):
     """Layers of one structure, one after the other (``stacks``)."""
 
+    bijection: AbstractBijection
+
     def __init__(self, layers: AbstractBijection) -> None:
-        super().__init__(layers)
-
-    def transform_and_log_det(self, x: Array, condition: Array = NO_CONDITION):
-        return self.forward(x, condition)
-
-    def inverse_and_log_det(self, y: Array, condition: Array = NO_CONDITION):
-        x = self.backward(y, condition)
-        return x, -self.forward(x, condition)[1]
+        self.shape, self.cond_shape = layers.shape, layers.cond_shape
+        self.bijection = layers
 
     def forward(self, x: Array, condition: Array) -> tuple[Array, Array]:
-        """As that of ``Layer``."""
         step = lambda layer, x: forward(layer, x, condition)  # noqa: E731
         return through(self.bijection, step, x, jnp.zeros(x.shape[1:], x.dtype))
 
     def backward(self, y: Array, condition: Array) -> Array:
-        """As that of ``Layer``."""
         none = jnp.zeros((), y.dtype)
         step = lambda layer, y: (backward(layer, y, condition), none)  # noqa: E731
         return through(self.bijection, step, y, none, reverse=True)[0]

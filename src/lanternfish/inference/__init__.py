@@ -1,7 +1,8 @@
 """``infer`` and its methods: from simulations to a posterior. A method is loaded on first use."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lanternfish.lazy import loader
 
 if TYPE_CHECKING:
     from lanternfish.inference.epi import EPI
@@ -28,10 +29,4 @@ _HOMES = {
 
 __all__ = ["EPI", "NLE", "NPE", "SMC", "Rejection", "Sweep", "Training", "infer", "tolerant"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'lanternfish.inference' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"lanternfish.inference.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = loader(__name__, _HOMES)

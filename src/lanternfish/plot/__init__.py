@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from lanternfish.lazy import loader
+
 if TYPE_CHECKING:
     from lanternfish.plot.behaviour import classes, importance
     from lanternfish.plot.besides import beside
@@ -86,19 +88,19 @@ _HOMES = {
 }
 
 
+_load = loader(__name__, _HOMES)
+
+
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'lanternfish.plot' has no attribute {name!r}")
-    try:
-        importlib.import_module("matplotlib")
-    except ModuleNotFoundError:
-        raise ImportError(
-            "Expected Matplotlib, which draws the figures; got an environment without it: "
-            "pip install 'lanternfish[plot]'."
-        ) from None
-    value = getattr(importlib.import_module(f"lanternfish.plot.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+    if name in _HOMES:
+        try:
+            importlib.import_module("matplotlib")
+        except ModuleNotFoundError:
+            raise ImportError(
+                "Expected Matplotlib, which draws the figures; got an environment without it: "
+                "pip install 'lanternfish[plot]'."
+            ) from None
+    return _load(name)
 
 
 def __dir__() -> list[str]:

@@ -3,8 +3,9 @@
 Names are loaded on first use: a worker imports only what runs its tasks, and no JAX.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lanternfish.lazy import loader
 
 if TYPE_CHECKING:
     from lanternfish.simulation.outcome import SimulationError
@@ -23,10 +24,4 @@ _HOMES = {
     "simulate": "running",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'lanternfish.simulation' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = loader(__name__, _HOMES)
