@@ -13,9 +13,6 @@ import lanternfish as lf
 from lanternfish.diagnostics import calibration_check
 
 BUDGET = 4_000
-# crescents are a two hundredth of the prior thick: learned from 4,000 simulations, the density's
-# peaks are too high, and regions of 5 % hold 1 % of the truths, which 300 simulations show
-BUDGETS = {"bimodal": 20_000}
 
 
 def bounded(theta, key):
@@ -71,11 +68,11 @@ MODELS = {
 }
 
 
-def calibrated(model, budget=BUDGET):
+def calibrated(model):
     fresh = lf.simulate(model, 400, seed=99, progress=False)
     first = fresh[fresh.valid][:1].x
     target = lf.Observation.from_array(first.array[0], first.columns)
-    run = lf.infer(model, target, lf.NPE(budget), seed=0, progress=False)
+    run = lf.infer(model, target, lf.NPE(BUDGET), seed=0, progress=False)
     return calibration_check(run.posterior, model, simulations=fresh[:300]).finding
 
 
@@ -89,7 +86,6 @@ def test_a_linear_gaussian_model(gaussian_model):
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_of_each_kind(name):
     function, outputs, laws = MODELS[name]
-    model = lf.Model(lf.Prior(**laws), lf.JaxSimulator(function, outputs), name=name)
-    found = calibrated(model, BUDGETS.get(name, BUDGET))
+    found = calibrated(lf.Model(lf.Prior(**laws), lf.JaxSimulator(function, outputs), name=name))
     assert found["passed"], found["sentence"]
     jax.clear_caches()
