@@ -8,6 +8,8 @@ instant.
 import importlib
 from typing import Any
 
+from lanternfish.sums import sum_rightly
+
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -27,6 +29,9 @@ _ROOMS = (
 )  # fmt: skip
 _NAMES = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [*_NAMES, "landscape", "models", "plot"]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+sum_rightly()
 
 
 def __getattr__(name: str) -> Any:
