@@ -1,8 +1,11 @@
 """The race between densities: who wins, what it learns from, and candidates that fail."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+import lanternfish as lf
 from lanternfish import flows
 from lanternfish.inference import race as room
 from lanternfish.inference.objectives import Pairs
@@ -78,3 +81,13 @@ def test_the_networks_of_many_parameters_are_wider():
     few, many = (next(a for a in room.candidates(n) if a.kind == "autoregressive") for n in (2, 31))
     assert few == room.autoregressive(12) != many
     assert few.width < many.width >= 2 * 31
+
+
+def test_few_simulations_in_all_are_learned_from_by_more_layers(gaussian_model, gaussian_target):
+    """It is the whole budget that counts: rounds go on with the density of the first."""
+    layers = []
+    for method in (lf.NPE(1_000), lf.NPE(5_000, rounds=2, first_round=0.2)):
+        quick = replace(method, training=Training(epochs=2))
+        run = lf.infer(gaussian_model, gaussian_target, quick, progress=False)
+        layers.append(run.posterior.architecture.layers)
+    assert layers == [5, 3]

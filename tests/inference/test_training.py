@@ -93,6 +93,14 @@ def train_until(epoch, starts, pairs, seeds, folder):
             train_together(starts, pairs, SHORT, seeds=seeds, checkpoint=folder, tell=stop)
 
 
+def test_epochs_fall_with_the_number_of_pairs():
+    """In proportion up to 10,000 pairs, as the square root beyond, from 100 to 3."""
+    numbers = (10, 1_000, 4_000, 10_000, 40_000, 10**9)
+    epochs = [Training().for_pairs(n).epochs for n in numbers]
+    assert epochs == [100, 100, 88, 35, 18, 3]
+    assert [Training(epochs=7).for_pairs(n).epochs for n in numbers] == [7] * 6
+
+
 @pytest.mark.parametrize("epochs_before", [1, 7])
 def test_resume_is_exact(start, pairs, tmp_path, epochs_before):
     """Interrupted after some epochs and gone on with: the same bits as without a break."""

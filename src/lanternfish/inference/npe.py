@@ -237,7 +237,7 @@ class NPE(SequentialMethod):
         if any(column.is_array for column in study.model.statistics):
             return SPLINE
         if len(pairs.z) < _RACED:
-            return autoregressive(len(study.model.prior))
+            return autoregressive(len(study.model.prior), sum(rounds.budgets))
         seed = rounds.seed("fit", number)
         chosen, losses = race(
             candidates(len(study.model.prior)),

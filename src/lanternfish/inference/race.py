@@ -23,16 +23,20 @@ from lanternfish.inference.training import Epoch, Training, train
 SPLINE = flows.Architecture("spline")
 _EPOCHS, _MINIBATCHES = 8, 400  # of a heat, at least
 _MOST = 50_000  # pairs that a heat learns from, of more every k-th
-_FEW = 12  # parameters that the smaller network is wide enough for
+_FEW = 12  # parameters that the narrower network is wide enough for
+_LITTLE = 5_000  # simulations from which three layers are enough
 
 
-def autoregressive(parameters: int) -> flows.Architecture:
+def autoregressive(parameters: int, simulations: int = _MOST) -> flows.Architecture:
     """The default of few pairs: each unit of its networks sees some of the parameters.
 
-    For few parameters a smaller one learned as well on the benchmark's tasks, in less time.
+    For few parameters a narrower one learned as well on the benchmark's tasks, in less time. From
+    few simulations five layers learn more than three: with 4,000 of them, .02 nats (two moons) and
+    .1 (slcp), and coverage of thin posteriors is nearer to what it says.
     """
     width, bins = (48, 6) if parameters <= _FEW else (64, 8)
-    return flows.Architecture("autoregressive", layers=3, width=width, depth=1, bins=bins)
+    layers = 5 if simulations < _LITTLE else 3
+    return flows.Architecture("autoregressive", layers=layers, width=width, depth=1, bins=bins)
 
 
 def candidates(parameters: int) -> tuple[flows.Architecture, ...]:

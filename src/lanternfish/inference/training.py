@@ -56,7 +56,8 @@ class Training:
         clip: largest norm of a minibatch's gradient.
         decay: decoupled weight decay.
         epochs: over which the rate falls to nothing; by how many pairs there are, where left out:
-            35 for 10,000, fewer for more as the square root, from 3 to 100.
+            35 for 10,000, fewer for more as the square root, more for fewer in proportion, from 3
+            to 100.
         patience: epochs without a better held-out loss that end training; a fifth of all epochs,
             and at least 5, where left out.
         held_out: share of the pairs kept for validation, at most 20,000 of them.
@@ -87,7 +88,8 @@ class Training:
     def for_pairs(self, n: int) -> Training:
         """The settings with batch, epochs and patience decided for n pairs."""
         batch = self.batch or (_SMALL_BATCH if n < _FEW else _BATCH)
-        fitting = round(_EPOCHS * (10_000 / max(n, 1)) ** 0.5)
+        times = 10_000 / max(n, 1)
+        fitting = round(_EPOCHS * (times if times > 1 else times**0.5))
         epochs = self.epochs or int(np.clip(fitting, _FEWEST_EPOCHS, _MOST_EPOCHS))
         return replace(
             self, batch=batch, epochs=epochs, patience=self.patience or max(5, epochs // 5)
