@@ -30,7 +30,6 @@ _ROOMS = (
 _NAMES = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [*_NAMES, "landscape", "models", "plot"]  # pyright: ignore[reportUnsupportedDunderAll]
 
-
 sum_rightly()
 
 

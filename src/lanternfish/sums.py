@@ -11,20 +11,21 @@ import warnings
 from importlib.metadata import PackageNotFoundError, version
 
 _WRONG = ("0.10.2",)
-_NAME = "xla_cpu_experimental_ynn_fusion_type"
-_FLAG = f"--{_NAME}=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
+OPTION, DOTS_ALONE = "xla_cpu_experimental_ynn_fusion_type", "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
+_FLAG = f"--{OPTION}={DOTS_ALONE}"
 
 
 def sum_rightly() -> None:
     """Set the flag where this jaxlib needs it; warn where it comes too late."""
     flags = os.environ.get("XLA_FLAGS", "")
-    if _NAME in flags or _jaxlib() not in _WRONG:
+    found = _jaxlib()
+    if OPTION in flags or found not in _WRONG:
         return
     bridge = sys.modules.get("jax._src.xla_bridge")
     if bridge is not None and bridge.backends_are_initialized():
         warnings.warn(
             f"Expected lanternfish to be imported before JAX computes; got JAX at work: jaxlib "
-            f"{_jaxlib()} sums products wrongly on CPUs (jax issue 39103). Import lanternfish "
+            f"{found} sums products wrongly on CPUs (jax issue 39103). Import lanternfish "
             f"first, or set XLA_FLAGS={_FLAG}.",
             stacklevel=3,
         )

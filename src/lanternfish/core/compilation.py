@@ -13,8 +13,10 @@ from typing import Any
 import equinox as eqx
 import jax
 
+from lanternfish.sums import DOTS_ALONE, OPTION
+
 # YNNPACK is quick at products of matrices, and slow at sums along the first axis
-_FAST = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
+_FAST = {OPTION: DOTS_ALONE}
 _BRIEF = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
 
 
